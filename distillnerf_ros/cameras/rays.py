@@ -1,0 +1,61 @@
+"""Camera rays whose parameter is depth along the optical axis."""
+
+import dataclasses
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Rays:
+    """A bundle of R rays in the ego frame.
+
+    A direction's component along its camera's optical axis is 1, so the point at parameter t has
+    depth t (REP-118) and the metric length of a step dt is ``dt * lengths``.
+
+    Attributes:
+        origins: (R, 3) metres.
+        directions: (R, 3) per metre of depth.
+    """
+
+    origins: Float[Tensor, "R 3"]
+    directions: Float[Tensor, "R 3"]
+
+    @property
+    def lengths(self) -> Float[Tensor, " R"]:
+        """Metres travelled along each ray per metre of depth."""
+        return self.directions.norm(dim=-1)
+
+    def at(self, depth_m: Float[Tensor, "R S"]) -> Float[Tensor, "R S 3"]:
+        """Points at the given depths."""
+        return self.origins[:, None] + depth_m[..., None] * self.directions[:, None]
+
+    def select(self, index: Tensor) -> "Rays":
+        """The rays at an index or under a mask."""
+        return Rays(self.origins[index], self.directions[index])
+
+
+def camera_rays(
+    intrinsics: Float[Tensor, "N 3 3"],
+    ego_from_camera: Float[Tensor, "N 4 4"],
+    image_size: tuple[int, int],
+    grid_size: tuple[int, int],
+) -> Rays:
+    """Rays through the cell centres of a regular grid over each image, as (N * rows * cols) rays.
+
+    Args:
+        intrinsics: (N, 3, 3) pinhole matrices in pixels of images of ``image_size``.
+        ego_from_camera: (N, 4, 4) camera poses.
+        image_size: height and width in pixels that the intrinsics belong to.
+        grid_size: rows and columns of the ray grid.
+    """
+    rows, cols = grid_size
+    v = (torch.arange(rows, device=intrinsics.device) + 0.5) * (image_size[0] / rows)
+    u = (torch.arange(cols, device=intrinsics.device) + 0.5) * (image_size[1] / cols)
+    vv, uu = torch.meshgrid(v.to(intrinsics), u.to(intrinsics), indexing="ij")
+    pixels = torch.stack([uu, vv, torch.ones_like(uu)], dim=-1).reshape(1, -1, 3)
+    optical = pixels @ torch.linalg.inv(intrinsics).transpose(1, 2)  # (N, rows*cols, 3)
+    directions = optical @ ego_from_camera[:, :3, :3].transpose(1, 2)
+    origins = ego_from_camera[:, None, :3, 3].expand_as(directions)
+    return Rays(origins.reshape(-1, 3), directions.reshape(-1, 3))

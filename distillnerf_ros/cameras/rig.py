@@ -1,0 +1,117 @@
+"""The camera rig: everything one glance gives the model."""
+
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from distillnerf_ros.cameras.transforms import check_rigid
+from distillnerf_ros.errors import CalibrationError, ImageError
+
+CAMERA_NAMES: tuple[str, ...] = (
+    "CAM_FRONT",
+    "CAM_FRONT_RIGHT",
+    "CAM_BACK_RIGHT",
+    "CAM_BACK",
+    "CAM_BACK_LEFT",
+    "CAM_FRONT_LEFT",
+)
+"""The surround cameras of nuScenes, clockwise from the front."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CameraRig:
+    """N posed cameras of one glance; all images share one size.
+
+    Frames: ego = base_link at the glance's reference stamp (x forward, y left, z up);
+    optical = z forward, x right, y down (REP-103).
+
+    Attributes:
+        names: camera names, one per camera.
+        images: (N, 3, H, W) RGB in 0..1.
+        intrinsics: (N, 3, 3) pinhole matrices in pixels of these images; pixel centres lie at
+            integer + 0.5.
+        ego_from_camera: (N, 4, 4) pose of each optical frame at the camera's own stamp.
+        valid: (N,) False where a camera is missing; its image and pose are then ignored.
+    """
+
+    names: tuple[str, ...]
+    images: Float[Tensor, "N 3 H W"]
+    intrinsics: Float[Tensor, "N 3 3"]
+    ego_from_camera: Float[Tensor, "N 4 4"]
+    valid: Bool[Tensor, " N"]
+
+    def __post_init__(self) -> None:
+        """Check shapes and calibration of the cameras that are there.
+
+        Raises:
+            ImageError: the images have a wrong shape.
+            CalibrationError: an intrinsic matrix or a pose cannot be used.
+        """
+        count = len(self.names)
+        if self.images.ndim != 4 or self.images.shape[:2] != (count, 3):
+            raise ImageError(
+                f"images have shape {tuple(self.images.shape)}, expected ({count}, 3, H, W) "
+                "with one RGB image per camera name"
+            )
+        for field, shape in (("intrinsics", (3, 3)), ("ego_from_camera", (4, 4)), ("valid", ())):
+            got = tuple(getattr(self, field).shape)
+            if got != (count, *shape):
+                raise CalibrationError(f"{field} has shape {got}, expected {(count, *shape)}")
+        if self.images.device.type == "cpu":
+            self._check_calibration()
+
+    def _check_calibration(self) -> None:
+        for index in self.valid.nonzero()[:, 0].tolist():
+            k = self.intrinsics[index]
+            if not torch.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
+                raise CalibrationError(
+                    f"intrinsics of {self.names[index]} are {k.tolist()}; expected finite values "
+                    "with positive focal lengths: is its camera_info calibrated?"
+                )
+        check_rigid(self.ego_from_camera[self.valid], f"ego_from_camera of {self.names}")
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        return self.images.shape[2], self.images.shape[3]
+
+    def to(self, device: torch.device | str) -> "CameraRig":
+        """Move every tensor to a device."""
+        return dataclasses.replace(
+            self,
+            images=self.images.to(device),
+            intrinsics=self.intrinsics.to(device),
+            ego_from_camera=self.ego_from_camera.to(device),
+            valid=self.valid.to(device),
+        )
+
+    def resized(self, height: int, width: int) -> "CameraRig":
+        """Resample the images (area average when shrinking) and scale the intrinsics with them."""
+        if self.image_size == (height, width):
+            return self
+        old_height, old_width = self.image_size
+        shrinking = height <= old_height and width <= old_width
+        images = F.interpolate(self.images, (height, width), mode="area") if shrinking else (
+            F.interpolate(self.images, (height, width), mode="bilinear", align_corners=False)
+        )
+        intrinsics = scale_intrinsics(self.intrinsics, height / old_height, width / old_width)
+        return dataclasses.replace(self, images=images, intrinsics=intrinsics)
+
+    def without(self, *names: str) -> "CameraRig":
+        """Mark cameras as missing (their pixels are blanked, so that nothing can leak)."""
+        keep = torch.tensor([name not in names for name in self.names], device=self.valid.device)
+        valid = self.valid & keep
+        return dataclasses.replace(
+            self, images=self.images * valid[:, None, None, None], valid=valid
+        )
+
+
+def scale_intrinsics(
+    intrinsics: Float[Tensor, "*batch 3 3"], y_scale: float, x_scale: float
+) -> Float[Tensor, "*batch 3 3"]:
+    """Intrinsics after an image was resized by the given factors (pixel centres at +0.5)."""
+    scale = intrinsics.new_tensor([x_scale, y_scale, 1.0])
+    return intrinsics * scale[:, None]

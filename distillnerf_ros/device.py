@@ -1,0 +1,29 @@
+"""Choice of the compute device."""
+
+import torch
+
+from distillnerf_ros.errors import ConfigError
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn a device name into a device that is really there.
+
+    Args:
+        name: ``"auto"`` (the first GPU if there is one, else the CPU), ``"cpu"``, ``"cuda"`` or
+            ``"cuda:K"``.
+
+    Raises:
+        ConfigError: the name is unknown, or names a GPU that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device {name!r} is unknown; use auto, cpu or cuda:0") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device {name!r} asked for, but PyTorch sees {torch.cuda.device_count()} GPUs; "
+            "use device:=cpu, or install a CUDA build of torch"
+        )
+    return device

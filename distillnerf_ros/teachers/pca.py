@@ -1,0 +1,136 @@
+"""Principal components of a teacher's features: the space the voxel field carries."""
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from distillnerf_ros.errors import CheckpointError, TrainingError
+
+WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
+_EMBEDDED = "world_clip_pca.safetensors"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pca:
+    """An orthonormal C-dimensional slice of an E-dimensional feature space.
+
+    ``project`` and ``reconstruct`` are exact inverses on the slice. There is no whitening and no
+    min-max scaling, so lengths and angles in the slice are those of the original space; ``std``
+    tells a trainer how large each component is.
+
+    Attributes:
+        mean: (E,) mean of the features the components were fitted on.
+        basis: (C, E) orthonormal rows, largest variance first.
+        std: (C,) standard deviation of the fitted features along each row.
+        explained: fraction of the total variance inside the slice, 0..1.
+    """
+
+    mean: Float[Tensor, " E"]
+    basis: Float[Tensor, "C E"]
+    std: Float[Tensor, " C"]
+    explained: float
+
+    @classmethod
+    def fit(cls, samples: Float[Tensor, "S E"], components: int) -> "Pca":
+        """Fit the components of largest variance.
+
+        Args:
+            samples: (S, E) features.
+            components: C, at most E.
+
+        Raises:
+            TrainingError: fewer samples than components, or values that are not finite.
+        """
+        count, width = samples.shape
+        if not components <= min(count - 1, width):
+            raise TrainingError(
+                f"{components} components asked from {count} samples of width {width}; expected "
+                "at most the width, and more samples than components"
+            )
+        if not torch.isfinite(samples).all():
+            raise TrainingError(
+                "the features to fit components on hold values that are not finite"
+            )
+        wide = samples.double()
+        mean = wide.mean(0)
+        covariance = torch.cov(wide.T).reshape(width, width)
+        variances, vectors = torch.linalg.eigh(covariance)  # ascending
+        variances, basis = variances.flip(0).clamp(min=0), vectors.T.flip(0)
+        kept = float(variances[:components].sum() / variances.sum().clamp(min=1e-30))
+        return cls(
+            mean.float(), basis[:components].float(), variances[:components].sqrt().float(), kept
+        )
+
+    @classmethod
+    def embedded(cls) -> "Pca":
+        """The components of the shipped CLIP's dense features.
+
+        Raises:
+            CheckpointError: the file is not in the installation.
+        """
+        return cls.load(WEIGHTS_FOLDER / _EMBEDDED)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Pca":
+        """Read what ``save`` wrote.
+
+        Raises:
+            CheckpointError: no such file, or not a file of principal components.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            tensors = load_file(path)
+            return cls(
+                tensors["mean"], tensors["basis"], tensors["std"], float(tensors["explained"])
+            )
+        except (FileNotFoundError, SafetensorError, KeyError) as error:
+            raise CheckpointError(
+                f"{path} cannot be read as principal components ({error!r}); expected a "
+                ".safetensors file written by 'distillnerf teach'"
+            ) from error
+
+    def save(self, path: Path | str) -> None:
+        """Write a safetensors file with the mean, the basis and the statistics."""
+        from safetensors.torch import save_file
+
+        tensors = {"mean": self.mean, "basis": self.basis, "std": self.std}
+        tensors["explained"] = torch.tensor(self.explained)
+        save_file({name: value.contiguous().cpu() for name, value in tensors.items()}, path)
+
+    def to(self, device: torch.device | str) -> "Pca":
+        """Move every tensor to a device."""
+        return Pca(
+            self.mean.to(device), self.basis.to(device), self.std.to(device), self.explained
+        )
+
+    def project(self, features: Float[Tensor, "*batch E"]) -> Float[Tensor, "*batch C"]:
+        """Coordinates of features in the slice."""
+        return (features - self.mean) @ self.basis.T
+
+    def reconstruct(self, coordinates: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch E"]:
+        """The features at the given coordinates."""
+        return coordinates @ self.basis + self.mean
+
+    def cosine(
+        self, coordinates: Float[Tensor, "*batch C"], directions: Float[Tensor, "Q E"]
+    ) -> Float[Tensor, "*batch Q"]:
+        """Cosine between reconstructed features and directions of the original space.
+
+        Equal to ``cosine(reconstruct(coordinates), directions)`` without making E-wide features:
+        with f = mean + y B and orthonormal rows of B, <f, t> = <mean, t> + <y, B t> and
+        |f|^2 = |mean|^2 + 2 <y, B mean> + |y|^2.
+
+        Args:
+            coordinates: (..., C) in the slice.
+            directions: (Q, E), any length but zero.
+        """
+        unit = torch.nn.functional.normalize(directions, dim=-1)
+        dots = coordinates @ (unit @ self.basis.T).T + unit @ self.mean
+        cross = coordinates @ (self.basis @ self.mean)
+        squared = self.mean.square().sum() + 2 * cross + coordinates.square().sum(-1)
+        return dots / squared.clamp(min=1e-12).sqrt()[..., None]

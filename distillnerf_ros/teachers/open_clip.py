@@ -137,8 +137,8 @@ class TextTower:
 class DenseClip(nn.Module):
     """One CLIP feature per patch of an image instead of one per image.
 
-    A model that pools by averaging its tokens (such as the shipped one) keeps every token: the mean
-    of the features before normalisation is the model's own image embedding. In a model that pools
+    A model that pools by averaging its tokens (such as the shipped one) keeps every token: the
+    mean of the features before normalisation is the model's own image embedding. In a model that pools
     by a class token, patches are not aligned with text; there the last block's attention is
     replaced by its value projection, so that each patch attends to itself alone (MaskCLIP, Zhou et
     al., ECCV 2022, section 3.2). Position embeddings are interpolated to the size of the image.

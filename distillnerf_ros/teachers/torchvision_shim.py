@@ -1,10 +1,10 @@
 """Makes a CUDA build of torchvision importable beside a CPU build of torch.
 
 The torchvision wheel of the package index is a CUDA build. Beside a CPU torch its compiled part
-cannot be loaded and ``import torchvision`` fails with ``operator torchvision::nms does not exist``
-(pytorch/vision#9085), and with it timm and open_clip. Declaring the schemas of the two operators
-whose shape functions are registered at import is enough: everything in plain Python then works, and
-the operators themselves raise when called.
+cannot be loaded and ``import torchvision`` fails with ``operator torchvision::nms does not
+exist`` (pytorch/vision#9085), and with it timm and open_clip. Declaring the schemas of the two
+operators whose shape functions are registered at import is enough: everything in plain Python then
+works, and the operators themselves raise when called.
 """
 
 import importlib

@@ -22,7 +22,7 @@ def unit(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def lerf(feature: torch.Tensor, positive: torch.Tensor, negatives: torch.Tensor) -> float:
-    """min over negatives of softmax(10 [cos_pos, cos_neg])[0], as written in the paper."""
+    """Min over negatives of softmax(10 [cos_pos, cos_neg])[0], as written in the paper."""
     pairs = [torch.stack([feature @ positive, feature @ n]) for n in negatives]
     return min(float(torch.softmax(10 * pair, dim=0)[0]) for pair in pairs)
 

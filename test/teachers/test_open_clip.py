@@ -1,7 +1,6 @@
 """OpenCLIP towers: dense features against the model's own embedding, and clear refusals."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -105,7 +104,8 @@ def test_value_projection_is_attention_of_each_patch_to_itself(class_token: str)
 def test_text_tower_of_a_local_file(class_token: str) -> None:
     tower = TextTower(class_token)
     vectors = tower(["a bus", "a tree", " a bus "])
-    assert vectors.shape == (3, 16) and tower.width == 16
+    assert vectors.shape == (3, 16)
+    assert tower.width == 16
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3))
     torch.testing.assert_close(vectors[0], vectors[2])
     assert (vectors[0] - vectors[1]).abs().max() > 1e-3
@@ -128,7 +128,7 @@ def test_empty_prompts_are_refused(class_token: str, prompts: list[str]) -> None
     ],
 )
 def test_weights_that_cannot_be_had_name_hub_and_file(class_token: str, clip: str) -> None:
-    with pytest.raises(CheckpointError, match="NAME:TAG.*NAME:/path") as caught:
+    with pytest.raises(CheckpointError, match=r"NAME:TAG.*NAME:/path") as caught:
         load_clip(clip)
     assert clip in str(caught.value)
 

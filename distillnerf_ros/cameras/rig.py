@@ -100,6 +100,25 @@ class CameraRig:
         intrinsics = scale_intrinsics(self.intrinsics, height / old_height, width / old_width)
         return dataclasses.replace(self, images=images, intrinsics=intrinsics)
 
+    def present(self) -> "CameraRig":
+        """Only the cameras that are there.
+
+        Raises:
+            ImageError: no camera is.
+        """
+        if self.valid.all():
+            return self
+        index = self.valid.nonzero()[:, 0]
+        if not len(index):
+            raise ImageError(f"none of the cameras {self.names} has an image; expected at least 1")
+        return CameraRig(
+            tuple(self.names[i] for i in index.tolist()),
+            self.images[index],
+            self.intrinsics[index],
+            self.ego_from_camera[index],
+            self.valid[index],
+        )
+
     def without(self, *names: str) -> "CameraRig":
         """Mark cameras as missing (their pixels are blanked, so that nothing can leak)."""
         keep = torch.tensor([name not in names for name in self.names], device=self.valid.device)

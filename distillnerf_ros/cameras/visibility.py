@@ -1,0 +1,51 @@
+"""Which part of space the cameras of a glance have seen."""
+
+import dataclasses
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Visibility:
+    """Depth up to which each pixel's ray is free, for the cameras that were there.
+
+    Attributes:
+        intrinsics: (M, 3, 3) in pixels of the images.
+        ego_from_camera: (M, 4, 4) camera poses.
+        image_size: height and width in pixels that the intrinsics belong to.
+        depth_m: (M, h, w) depth of the first surface; the far limit where there is none.
+    """
+
+    intrinsics: Float[Tensor, "M 3 3"]
+    ego_from_camera: Float[Tensor, "M 4 4"]
+    image_size: tuple[int, int]
+    depth_m: Float[Tensor, "M h w"]
+
+    def seen(self, points_m: Float[Tensor, "P 3"], margin_m: float) -> Bool[Tensor, " P"]:
+        """Whether some camera sees each point: inside its image and not behind a surface.
+
+        Args:
+            points_m: (P, 3) ego metres.
+            margin_m: how far behind the surface still counts as seen (half a voxel's diagonal).
+        """
+        seen = torch.zeros(points_m.shape[0], dtype=torch.bool, device=points_m.device)
+        for k, pose, depth in zip(
+            self.intrinsics, self.ego_from_camera, self.depth_m, strict=True
+        ):
+            seen |= self._seen_by(k, pose, depth, points_m, margin_m)
+        return seen
+
+    def _seen_by(
+        self, k: Tensor, pose: Tensor, depth_m: Tensor, points_m: Tensor, margin_m: float
+    ) -> Tensor:
+        rows, cols = depth_m.shape
+        optical = (points_m - pose[:3, 3]) @ pose[:3, :3]
+        z = optical[:, 2]
+        pixel = optical @ k.T / z.clamp(min=1e-3)[:, None]
+        col = (pixel[:, 0] * (cols / self.image_size[1])).floor()
+        row = (pixel[:, 1] * (rows / self.image_size[0])).floor()
+        inside = (z > 0.1) & (col >= 0) & (col < cols) & (row >= 0) & (row < rows)
+        index = (row.clamp(0, rows - 1) * cols + col.clamp(0, cols - 1)).long()
+        return inside & (z <= depth_m.reshape(-1)[index] + margin_m)

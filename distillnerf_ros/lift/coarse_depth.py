@@ -1,0 +1,61 @@
+"""Stage 1: coarse depth by volume rendering along each pixel's own ray (paper eq. 1-2)."""
+
+import dataclasses
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from distillnerf_ros.config import CoarseDepthConfig
+from distillnerf_ros.render.compositing import ray_weights
+from distillnerf_ros.voxels.contraction import contracted_depths
+from distillnerf_ros.voxels.field import density_from_logit
+
+
+@dataclasses.dataclass(frozen=True)
+class CoarseDepth:
+    """Coarse depth of every feature pixel.
+
+    Attributes:
+        depth_m: (N, h, w) expected depth.
+        opacity: (N, h, w) share of the ray that hits something; low for sky.
+        features: (N, C, h, w) the map that the densities were read from.
+    """
+
+    depth_m: Float[Tensor, "N h w"]
+    opacity: Float[Tensor, "N h w"]
+    features: Float[Tensor, "N C h w"]
+
+
+def depth_bin_edges(config: CoarseDepthConfig, alpha: float) -> Float[Tensor, " D_plus_1"]:
+    """Bin edges: uniform in metres up to ``inner_m``, then uniform in contracted depth."""
+    inner = torch.linspace(config.near_m, config.inner_m, config.inner_bins + 1)
+    outer = contracted_depths(
+        config.inner_m, config.inner_m, config.far_m, alpha, config.outer_bins + 1
+    )
+    return torch.cat([inner, outer[1:]])
+
+
+class CoarseDepthNet(nn.Module):
+    """Predicts a density per depth bin and integrates it."""
+
+    edges_m: Tensor
+
+    def __init__(self, config: CoarseDepthConfig, channels: int, alpha: float) -> None:
+        super().__init__()
+        edges = depth_bin_edges(config, alpha)
+        self.register_buffer("edges_m", edges, persistent=False)
+        self.mix = nn.Sequential(
+            nn.Conv2d(channels, 2 * channels, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)
+        )
+        self.logits = nn.Conv2d(2 * channels, len(edges) - 1, 1)
+        nn.init.constant_(self.logits.bias, -2.0)  # start nearly transparent: 5 % per metre
+
+    def forward(self, features: Float[Tensor, "N C h w"]) -> CoarseDepth:
+        """Expected depth per pixel, normalised by opacity."""
+        logits = self.logits(self.mix(features)).permute(0, 2, 3, 1)
+        weights = ray_weights(density_from_logit(logits), self.edges_m.diff())
+        opacity = weights.sum(dim=-1)
+        middles = (self.edges_m[1:] + self.edges_m[:-1]) / 2
+        depth = (weights @ middles) / opacity.clamp(min=1e-6)
+        return CoarseDepth(depth.clamp(self.edges_m[0], self.edges_m[-1]), opacity, features)

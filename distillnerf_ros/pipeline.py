@@ -1,0 +1,232 @@
+"""What runs on the vehicle: one glance in; depth, occupancy, pictures and answers out. No ROS."""
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from distillnerf_ros.cameras import CameraRig
+from distillnerf_ros.checkpoint import Checkpoint, load_checkpoint
+from distillnerf_ros.config import ModelConfig, preset
+from distillnerf_ros.device import resolve_device
+from distillnerf_ros.errors import QueryError
+from distillnerf_ros.model import DistillNeRF
+from distillnerf_ros.query.clusters import gather_hits
+from distillnerf_ros.query.hits import Hits
+from distillnerf_ros.query.occupancy import (
+    Occupancy,
+    label_grid,
+    observed_voxels,
+    occupancy_density,
+    occupancy_probability,
+    OCCUPIED_PROBABILITY,
+    voxel_centers_m,
+)
+from distillnerf_ros.query.semantics import Semantics
+from distillnerf_ros.query.text import DEFAULT_THRESHOLD, embed_prompts, relevancy_in_pca
+from distillnerf_ros.render.renderer import Rendered
+from distillnerf_ros.teachers.open_clip import TextTower
+from distillnerf_ros.voxels.field import VoxelField
+
+
+class Pipeline:
+    """Encode once, ask many times. Fields are values: nothing of a glance is kept in here."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
+        """Take a model to a device and prepare it for inference."""
+        self.device = device
+        self.model = checkpoint.model.eval().to(device, memory_format=torch.channels_last)
+        self.model.requires_grad_(False)
+        self._semantics = checkpoint.semantics and checkpoint.semantics.to(device)
+
+    @classmethod
+    def load(cls, weights: str = "tiny", device: str = "auto") -> "Pipeline":
+        """Load shipped weights by name, or a file.
+
+        Raises:
+            CheckpointError: the weights are missing, damaged or not ours.
+            ConfigError: the device is unknown or not there.
+        """
+        return cls(load_checkpoint(weights), resolve_device(device))
+
+    @classmethod
+    def untrained(cls, preset_name: str = "tiny", seed: int = 0, device: str = "cpu") -> "Pipeline":
+        """A model with random weights and no semantics, for tests and timing."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = DistillNeRF(preset(preset_name))
+        return cls(Checkpoint(model, None), resolve_device(device))
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model's configuration."""
+        return self.model.config
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels that the model reads."""
+        return self.config.backbone.image_height_px, self.config.backbone.image_width_px
+
+    @property
+    def depth_size(self) -> tuple[int, int]:
+        """Rows and columns of rendered depth."""
+        return self.config.render.ray_rows, self.config.render.ray_cols
+
+    @torch.inference_mode()
+    def encode(self, rig: CameraRig) -> VoxelField:
+        """Turn a glance into a field; images of any size are resampled to the model's.
+
+        Raises:
+            ImageError: no camera is there.
+        """
+        return self.model.encode(rig.to(self.device).resized(*self.image_size))
+
+    @torch.inference_mode()
+    def depth(self, field: VoxelField, rig: CameraRig) -> Float[Tensor, "N h w"]:
+        """Depth of each view in metres along the optical axis, NaN where nothing is hit."""
+        return self.model.render_depth(field, rig.to(self.device), self.depth_size)
+
+    @torch.inference_mode()
+    def render(self, field: VoxelField, rig: CameraRig) -> Rendered:
+        """Colour, depth, opacity and features of each view; the rig's images are not looked at."""
+        return self.model.render(field, rig.to(self.device))
+
+    @torch.inference_mode()
+    def occupancy(self, field: VoxelField) -> Occupancy:
+        """Occupancy on the Occ3D grid around the vehicle."""
+        probability = occupancy_probability(occupancy_density(field, self.device))
+        occupied = probability >= OCCUPIED_PROBABILITY
+        labels = None
+        if self._semantics is not None:
+            features = self.features(field, voxel_centers_m(self.device)[occupied])
+            labels = label_grid(occupied, self._semantics.labels(features))
+        return Occupancy(probability, labels, observed_voxels(field.visibility, self.device))
+
+    @torch.inference_mode()
+    def features(
+        self, field: VoxelField, points_m: Float[Tensor, "*shape 3"]
+    ) -> Float[Tensor, "*shape C"]:
+        """Foundation features at points, in the teacher's PCA space."""
+        return self.model.heads.features(field.latent(points_m))
+
+    @property
+    def semantics(self) -> Semantics:
+        """Meaning of the features.
+
+        Raises:
+            QueryError: the weights carry none.
+        """
+        if self._semantics is None:
+            raise QueryError(
+                "these weights carry no features to ask; load trained ones (weights:=tiny)"
+            )
+        return self._semantics
+
+    @functools.cached_property
+    def _tower(self) -> TextTower:
+        return TextTower(self.semantics.clip)
+
+    def embed(self, prompts: Sequence[str]) -> Float[Tensor, "Q E"]:
+        """Unit vectors of prompts in the space of the teacher.
+
+        Raises:
+            QueryError: no prompt, an empty prompt, or weights without features.
+        """
+        cleaned = [prompt.strip() for prompt in prompts]
+        if not cleaned or not all(cleaned):
+            raise QueryError(f"got the prompts {list(prompts)!r}; expected texts, none empty")
+        return embed_prompts(self._tower, cleaned).to(self.device)
+
+    def relevancy(
+        self,
+        features: Float[Tensor, "*shape C"],
+        prompts: Sequence[str],
+        negatives: Sequence[str] | None = None,
+    ) -> Float[Tensor, "*shape Q"]:
+        """LERF relevancy, 0..1, of features to prompts."""
+        against = self.embed(negatives) if negatives else self.semantics.negatives
+        return relevancy_in_pca(features, self.semantics.pca, self.embed(prompts), against)
+
+    @torch.inference_mode()
+    def query_text(
+        self,
+        field: VoxelField,
+        prompts: Sequence[str],
+        negatives: Sequence[str] | None = None,
+        threshold: float | None = None,
+    ) -> Hits:
+        """Occupied voxels that answer to at least one prompt.
+
+        Raises:
+            QueryError: no prompt, an empty prompt, or weights without features.
+        """
+        points, probability, features = self._occupied(field)
+        scores = self.relevancy(features, prompts, negatives)
+        limit = DEFAULT_THRESHOLD if threshold is None else threshold
+        return gather_hits(tuple(prompts), points, scores, probability, limit)
+
+    @torch.inference_mode()
+    def query_features(
+        self,
+        field: VoxelField,
+        queries: Float[Tensor, "Q C"],
+        names: Sequence[str],
+        threshold: float,
+    ) -> Hits:
+        """Occupied voxels whose features look like the given ones (cosine, 0..1).
+
+        The cosine is taken in the teacher's own space, clipped at 0.
+        """
+        points, probability, features = self._occupied(field)
+        pca = self.semantics.pca
+        scores = pca.cosine(features, pca.reconstruct(queries)).clamp(min=0)
+        return gather_hits(tuple(names), points, scores, probability, threshold)
+
+    def _occupied(self, field: VoxelField) -> tuple[Tensor, Tensor, Tensor]:
+        probability = occupancy_probability(occupancy_density(field, self.device))
+        occupied = probability >= OCCUPIED_PROBABILITY
+        points = voxel_centers_m(self.device)[occupied]
+        return points, probability[occupied], self.features(field, points)
+
+    @torch.inference_mode()
+    def features_at_pixels(
+        self,
+        field: VoxelField,
+        rig: CameraRig,
+        camera: int,
+        box_uv: tuple[float, float, float, float],
+    ) -> Float[Tensor, " C"]:
+        """Mean rendered feature of a patch (u0, v0, u1, v1), in pixels of the rig's images.
+
+        Raises:
+            QueryError: the patch is empty or outside the image, or nothing is hit in it.
+        """
+        height, width = rig.image_size
+        u0, v0, u1, v1 = box_uv
+        if not (0 <= u0 < u1 <= width and 0 <= v0 < v1 <= height):
+            raise QueryError(
+                f"patch (u0, v0, u1, v1) = {box_uv} is not inside the {width}x{height} image"
+            )
+        rendered = self.render(field, rig)
+        rows, cols = self.depth_size
+        top, left = int(v0 * rows / height), int(u0 * cols / width)
+        bottom = max(top + 1, int(v1 * rows / height))
+        right = max(left + 1, int(u1 * cols / width))
+        hit = rendered.depth_m[camera, top:bottom, left:right].isfinite()
+        if not hit.any():
+            raise QueryError(f"nothing is hit in the patch {box_uv} of {rig.names[camera]} (sky?)")
+        return rendered.features[camera, :, top:bottom, left:right][:, hit].mean(dim=1)
+
+    @torch.inference_mode()
+    def relevancy_image(
+        self,
+        rendered: Rendered,
+        prompts: Sequence[str],
+        negatives: Sequence[str] | None = None,
+    ) -> Float[Tensor, "N h w"]:
+        """Relevancy of the best prompt at each rendered pixel, NaN where nothing is hit."""
+        features = rendered.features.permute(0, 2, 3, 1)
+        best = self.relevancy(features, prompts, negatives).amax(dim=-1)
+        return torch.where(rendered.depth_m.isfinite(), best, torch.nan)

@@ -1,0 +1,47 @@
+"""What a field's features mean: the teacher's components and the classes' directions in them."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from distillnerf_ros.query.text import DEFAULT_NEGATIVES, embed_prompts
+from distillnerf_ros.taxonomy import OCC3D_CLASSES
+from distillnerf_ros.teachers.pca import Pca
+
+
+@dataclasses.dataclass(frozen=True)
+class Semantics:
+    """Travels with the weights, so that voxels can be labelled without loading a text tower.
+
+    Attributes:
+        clip: which OpenCLIP model the features were distilled from (see ``teachers.open_clip``).
+        pca: the components that the field carries.
+        classes: (17, E) unit vectors of the Occ3D class names.
+        negatives: (M, E) unit vectors of LERF's canonical phrases.
+    """
+
+    clip: str
+    pca: Pca
+    classes: Float[Tensor, "17 E"]
+    negatives: Float[Tensor, "M E"]
+
+    @classmethod
+    def of(
+        cls, clip: str, pca: Pca, tower: Callable[[Sequence[str]], Tensor]
+    ) -> "Semantics":
+        """Embed the class names and the canonical phrases with a text tower."""
+        classes = embed_prompts(tower, OCC3D_CLASSES)
+        return cls(clip, pca, classes, embed_prompts(tower, DEFAULT_NEGATIVES))
+
+    def to(self, device: torch.device | str) -> "Semantics":
+        """Move every tensor to a device."""
+        return Semantics(
+            self.clip, self.pca.to(device), self.classes.to(device), self.negatives.to(device)
+        )
+
+    def labels(self, features: Float[Tensor, "*shape C"]) -> UInt8[Tensor, "*shape"]:
+        """Occ3D class whose name is nearest to each feature."""
+        return self.pca.cosine(features, self.classes).argmax(dim=-1).to(torch.uint8)

@@ -1,0 +1,43 @@
+"""The 2D decoder that turns rendered features into colour (paper sec. 3.1, worth 2.7 dB)."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from distillnerf_ros.config import RenderConfig
+
+
+class RgbDecoder(nn.Module):
+    """3x3 convolutions at ray resolution, one upsampling, one 3x3 convolution to colour.
+
+    A linear read-out of the same features is added, so that colour exists before the
+    convolutions have learned anything.
+    """
+
+    def __init__(self, config: RenderConfig, latent: int) -> None:
+        super().__init__()
+        width = config.decoder_channels
+        self.scale = config.decoder_scale
+        layers: list[nn.Module] = [nn.Conv2d(latent, width, 3, padding=1)]
+        for _ in range(config.decoder_layers):
+            layers += [
+                nn.LeakyReLU(0.2, inplace=True),
+                nn.Conv2d(width, width, 3, padding=1),
+                nn.GroupNorm(8, width),
+            ]
+        self.body = nn.Sequential(*layers, nn.LeakyReLU(0.2, inplace=True))
+        self.up = nn.Conv2d(width, width, 3, padding=1)
+        self.out = nn.Conv2d(width, 3, 3, padding=1)
+
+    def forward(
+        self, latent: Float[Tensor, "N C h w"], rgb_logits: Float[Tensor, "N 3 h w"]
+    ) -> Float[Tensor, "N 3 H W"]:
+        """Decode rendered latents; ``rgb_logits`` is their linear read-out."""
+        x = self.body(latent.contiguous(memory_format=torch.channels_last))
+        x = F.interpolate(x, scale_factor=self.scale, mode="nearest")
+        x = self.out(F.leaky_relu(self.up(x), 0.2))
+        base = F.interpolate(
+            rgb_logits, scale_factor=self.scale, mode="bilinear", align_corners=False
+        )
+        return torch.sigmoid(base + x)

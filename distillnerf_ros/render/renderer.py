@@ -1,0 +1,122 @@
+"""Rendering of a field along rays: depth, opacity and values of any width."""
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from distillnerf_ros.cameras import Rays
+from distillnerf_ros.config import RenderConfig
+from distillnerf_ros.render.compositing import composite, ray_weights
+from distillnerf_ros.render.sampling import importance_edges, interval_probability
+from distillnerf_ros.voxels.contraction import contracted_depths
+from distillnerf_ros.voxels.field import Field
+
+Values = Callable[[Float[Tensor, "R S 3"]], Float[Tensor, "R S C"]]
+"""What to composite: a function of points in ego metres."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rendered:
+    """What N cameras see of a field.
+
+    Attributes:
+        depth_m: (N, h, w) along the optical axis (REP-118), NaN where nothing is hit.
+        opacity: (N, h, w) share of the ray that hits something.
+        rgb: (N, 3, H, W) in 0..1.
+        features: (N, C, h, w) foundation features in the teacher's PCA space.
+    """
+
+    depth_m: Float[Tensor, "N h w"]
+    opacity: Float[Tensor, "N h w"]
+    rgb: Float[Tensor, "N 3 H W"]
+    features: Float[Tensor, "N C h w"]
+
+
+@dataclasses.dataclass(frozen=True)
+class RayResult:
+    """What R rays see of a field.
+
+    Attributes:
+        depth_m: (R,) expected depth, normalised by opacity.
+        opacity: (R,) share of the ray that hits something.
+        values: (R, C) composited values, or None if none were asked for.
+        weights: (R, S) share of each sample.
+        sample_depth_m: (R, S) depth of each sample.
+    """
+
+    depth_m: Float[Tensor, " R"]
+    opacity: Float[Tensor, " R"]
+    values: Float[Tensor, "R C"] | None
+    weights: Float[Tensor, "R S"]
+    sample_depth_m: Float[Tensor, "R S"]
+
+
+def march_edges(config: RenderConfig, alpha: float, inner_m: float) -> Float[Tensor, " S_plus_1"]:
+    """Interval edges of the first pass: even in contracted depth."""
+    return contracted_depths(
+        config.near_m, inner_m, config.far_m, alpha, config.coarse_samples + 1
+    )
+
+
+def propose(field: Field, rays: Rays, edges_m: Float[Tensor, " S_plus_1"]) -> Float[Tensor, "R S"]:
+    """First pass: weights of the even intervals under the field's proposal density."""
+    with torch.no_grad():
+        middles = (edges_m[1:] + edges_m[:-1]) / 2
+        density = field.proposal_density(rays.at(middles.expand(len(rays.origins), -1)))
+        return ray_weights(density, edges_m.diff() * rays.lengths[:, None])
+
+
+def render_rays(
+    field: Field,
+    rays: Rays,
+    probability: Float[Tensor, "R S"],
+    edges_m: Float[Tensor, " S_plus_1"],
+    samples: int,
+    values: Values | None = None,
+) -> RayResult:
+    """Second pass: sample where the first found something, and composite.
+
+    Args:
+        field: what to look at.
+        rays: R rays.
+        probability: (R, S) of the first pass's intervals to hold the surface.
+        edges_m: the first pass's interval edges.
+        samples: samples per ray.
+        values: what to composite besides depth.
+    """
+    edges = importance_edges(edges_m, probability, samples)
+    middles = (edges[:, 1:] + edges[:, :-1]) / 2
+    points = rays.at(middles)
+    weights = ray_weights(field.density(points), edges.diff(dim=-1) * rays.lengths[:, None])
+    opacity = weights.sum(dim=-1)
+    depth = (weights * middles).sum(dim=-1) / opacity.clamp(min=1e-6)
+    composited = None if values is None else composite(weights, values(points))
+    return RayResult(depth, opacity, composited, weights, middles)
+
+
+def image_proposals(
+    field: Field, rays: Rays, edges_m: Float[Tensor, " S_plus_1"], shape: tuple[int, int, int]
+) -> Float[Tensor, "R S"]:
+    """First pass for images: every fourth ray marches and its neighbours share what it finds.
+
+    Neighbouring pixels see nearly the same surfaces; a 3x3 maximum over the marched rays keeps
+    the surfaces that lie between them.
+
+    Args:
+        field: what to look at.
+        rays: N * h * w rays in image order.
+        edges_m: the first pass's interval edges.
+        shape: N, h, w.
+    """
+    count, rows, cols = shape
+    index = torch.arange(len(rays.origins), device=edges_m.device).reshape(shape)
+    marched = index[:, ::2, ::2]
+    weights = propose(field, rays.select(marched.reshape(-1)), edges_m)
+    weights = weights.reshape(*marched.shape, -1).permute(0, 3, 1, 2)
+    shared = F.max_pool2d(weights, 3, stride=1, padding=1)
+    shared = shared.repeat_interleave(2, 2).repeat_interleave(2, 3)[:, :, :rows, :cols]
+    return interval_probability(shared.permute(0, 2, 3, 1).reshape(count * rows * cols, -1))

@@ -1,0 +1,139 @@
+"""The voxel field of one glance: density, colour and features at any point."""
+
+import dataclasses
+import functools
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from distillnerf_ros.cameras.visibility import Visibility
+from distillnerf_ros.voxels.grid import SparseGrid
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldSample:
+    """What a field answers at points.
+
+    Attributes:
+        density: (...) extinction per metre.
+        rgb: (..., 3) colour in 0..1.
+        features: (..., C) foundation features in the teacher's PCA space.
+    """
+
+    density: Float[Tensor, "*shape"]
+    rgb: Float[Tensor, "*shape 3"]
+    features: Float[Tensor, "*shape C"]
+
+
+class Field(Protocol):
+    """Anything that can be rendered, queried and edited, in ego metres."""
+
+    def __call__(
+        self,
+        points_m: Float[Tensor, "*shape 3"],
+        directions: Float[Tensor, "*shape 3"] | None = None,
+        time: float | None = None,
+    ) -> FieldSample:
+        """Density, colour and features at points."""
+        ...
+
+    def density(self, points_m: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape"]:
+        """Density alone (cheaper)."""
+        ...
+
+    def proposal_density(self, points_m: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape"]:
+        """Largest density in a small neighbourhood, to place samples with; no gradient."""
+        ...
+
+
+def density_from_logit(logit: Tensor) -> Tensor:
+    """Extinction per metre: exp(x - 1) with x soft-clamped to +-10 (released configuration)."""
+    return torch.exp(10 * torch.tanh(logit / 10) - 1)
+
+
+class FieldHeads(nn.Module):
+    """Linear read-outs of a latent, so that they commute with compositing, and the sky."""
+
+    def __init__(self, latent: int, features: int, context: int) -> None:
+        super().__init__()
+        self.rgb = nn.Linear(latent, 3)
+        self.features = nn.Linear(latent, features)
+        self.sky = nn.Sequential(
+            nn.Linear(3 + context, 64), nn.ReLU(), nn.Linear(64, latent)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class VoxelField:
+    """Sparse hierarchical voxel field; values are looked up at the nearest voxel (no blending).
+
+    Attributes:
+        grid: which voxels exist.
+        slot_density: (V_c * subcells + subcells,) density of every fine cell of every occupied
+            coarse voxel, then zeros for empty space. A fine voxel's own density where there is
+            one, else the coarse voxel's ("density complement", paper sec. 3.1).
+        fine_values: (V_f + 1, C_f) features of the fine voxels, then zeros.
+        coarse_values: (V_c + 1, C_c) features of the coarse voxels, then zeros.
+        heads: maps latents (C_f + C_c) to colour and foundation features.
+        context: (C,) one vector of the whole glance, for the sky.
+        visibility: which part of space the cameras saw.
+    """
+
+    grid: SparseGrid
+    slot_density: Float[Tensor, " slots"]
+    fine_values: Float[Tensor, "fine_rows C_f"]
+    coarse_values: Float[Tensor, "coarse_rows C_c"]
+    heads: FieldHeads
+    context: Float[Tensor, " context"]
+    visibility: Visibility
+
+    def __call__(
+        self,
+        points_m: Float[Tensor, "*shape 3"],
+        directions: Float[Tensor, "*shape 3"] | None = None,
+        time: float | None = None,
+    ) -> FieldSample:
+        """Density, colour and features; one glance has no view dependence and no time."""
+        slots = self.slots(points_m)
+        latent = self.latent_at_slots(slots)
+        rgb = torch.sigmoid(self.heads.rgb(latent))
+        return FieldSample(self.slot_density[slots], rgb, self.heads.features(latent))
+
+    def slots(self, points_m: Float[Tensor, "*shape 3"]) -> Tensor:
+        """Slot of each point (see :class:`GridLayout`)."""
+        return self.grid.slots(*self.grid.layout.locate(points_m))
+
+    def density(self, points_m: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape"]:
+        """Extinction per metre; 0 in empty space."""
+        return self.slot_density[self.slots(points_m)]
+
+    def latent(self, points_m: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape C"]:
+        """Concatenated fine and coarse features; zeros in empty space."""
+        return self.latent_at_slots(self.slots(points_m))
+
+    def latent_at_slots(self, slots: Tensor) -> Tensor:
+        """Concatenated fine and coarse features of slots."""
+        fine = self.fine_values[self.grid.fine_rows(slots)]
+        return torch.cat([fine, self.coarse_values[slots // self.grid.layout.subcells]], dim=-1)
+
+    def proposal_density(self, points_m: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape"]:
+        """Largest density within the 2x2x2 fine cells around each point; no gradient."""
+        half, subcells = self.grid.layout.factor // 2, self.grid.layout.subcells
+        slots = self.slots(points_m)
+        block, sub = slots // subcells, slots % subcells
+        f = self.grid.layout.factor
+        octant = (sub // (f * f) // half * 2 + sub // f % f // half) * 2 + sub % f // half
+        return self._octant_density[block * 8 + octant]
+
+    @functools.cached_property
+    def _octant_density(self) -> Float[Tensor, " octants"]:
+        f = self.grid.layout.factor
+        cells = self.slot_density.detach().reshape(-1, 2, f // 2, 2, f // 2, 2, f // 2)
+        return cells.amax(dim=(2, 4, 6)).reshape(-1)
+
+    def sky_latent(self, directions: Float[Tensor, "R 3"]) -> Float[Tensor, "R C"]:
+        """Latent of what lies beyond everything, by direction of view."""
+        unit = directions / directions.norm(dim=-1, keepdim=True)
+        return self.heads.sky(torch.cat([unit, self.context.expand(len(unit), -1)], dim=-1))

@@ -1,0 +1,84 @@
+"""Sparse 3x3x3 convolutions within a level and strided ones from the fine to the coarse level."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from distillnerf_ros.config import VoxelConfig
+from distillnerf_ros.voxels.grid import SparseGrid
+
+
+class SparseConv(nn.Module):
+    """A 3x3x3 convolution over occupied voxels, LayerNorm and LeakyReLU (paper appendix).
+
+    Gathers the 27 neighbours' features (zero where empty) and multiplies once.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(27 * in_channels, out_channels)
+        self.norm = nn.LayerNorm(out_channels)
+        nn.init.kaiming_uniform_(self.linear.weight, a=0.2)
+
+    def forward(
+        self, values: Float[Tensor, "V C"], neighbors: Int[Tensor, "V 27"]
+    ) -> Float[Tensor, "V D"]:
+        """Convolve; ``neighbors`` holds rows, V where there is no voxel."""
+        padded = torch.cat([values, values.new_zeros(1, values.shape[1])])
+        gathered = padded.index_select(0, neighbors.reshape(-1)).reshape(values.shape[0], -1)
+        return nn.functional.leaky_relu(self.norm(self.linear(gathered)), 0.2)
+
+
+class BlockConv(nn.Module):
+    """A strided convolution: all fine cells of a coarse voxel become one coarse vector."""
+
+    def __init__(self, in_channels: int, out_channels: int, subcells: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(subcells * in_channels, out_channels)
+        self.norm = nn.LayerNorm(out_channels)
+
+    def forward(self, values: Float[Tensor, "V_f C"], grid: SparseGrid) -> Float[Tensor, "V_c D"]:
+        """Lay the fine values out block by block (zero where empty) and multiply once."""
+        padded = torch.cat([values, values.new_zeros(1, values.shape[1])])
+        blocks = padded.index_select(0, grid.fine_table.reshape(-1))
+        blocks = blocks.reshape(grid.coarse_count, -1)
+        return nn.functional.leaky_relu(self.norm(self.linear(blocks)), 0.2)
+
+
+class SparseVoxelNet(nn.Module):
+    """Sparse convolutions within and across the two levels (paper sec. 3.1, multi-view fusion).
+
+    Pooled fine and coarse values (features + density logit) go in; fused ones come out, with the
+    optional completion logits of every fine cell of a coarse voxel.
+    """
+
+    def __init__(self, config: VoxelConfig, subcells: int) -> None:
+        super().__init__()
+        fine, hidden = config.fine_hidden_channels, config.hidden_channels
+        widths = [config.fine_channels + 1] + [fine] * config.fine_layers
+        self.fine = nn.ModuleList(map(SparseConv, widths[:-1], widths[1:]))
+        self.down = BlockConv(widths[-1], hidden, subcells)
+        self.coarse_in = SparseConv(config.coarse_channels + 1, hidden)
+        widths = [2 * hidden] + [hidden] * config.coarse_layers
+        self.coarse = nn.ModuleList(map(SparseConv, widths[:-1], widths[1:]))
+        self.fine_head = nn.Linear(fine if config.fine_layers else widths[-1], config.fine_channels + 1)
+        self.coarse_head = nn.Linear(hidden, config.coarse_channels + 1)
+        self.completion = nn.Linear(hidden, subcells) if config.completion else None
+
+    def forward(
+        self,
+        fine: Float[Tensor, "V_f C_f"],
+        coarse: Float[Tensor, "V_c C_c"],
+        grid: SparseGrid,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Fuse both levels; residual on the pooled values, so that the raw lift stays legible."""
+        x = fine
+        neighbors = grid.fine_neighbors() if self.fine else None
+        for layer in self.fine:
+            x = layer(x, neighbors)
+        neighbors = grid.coarse_neighbors()
+        y = torch.cat([self.coarse_in(coarse, neighbors), self.down(x, grid)], dim=1)
+        for layer in self.coarse:
+            y = layer(y, neighbors)
+        completion = None if self.completion is None else self.completion(y)
+        return fine + self.fine_head(x), coarse + self.coarse_head(y), completion

@@ -1,0 +1,1 @@
+"""Data sets and recordings: nuScenes, Occ3D, rosbag2."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int32, UInt8
 
 from distillnerf_ros.cameras import CAMERA_NAMES, CameraRig
 from distillnerf_ros.data import nuscenes
@@ -115,35 +115,39 @@ def draw_birds_eye(
     import cv2
 
     canvas = np.full((side_px, side_px, 3), 24, np.uint8)
-    scale = side_px / (2 * _RANGE_M)
-
-    def to_px(xy: np.ndarray) -> np.ndarray:  # ego x up, ego y left
-        return np.round(side_px / 2 - xy[..., ::-1] * scale).astype(np.int32)
-
     middle = (side_px // 2, side_px // 2)
     for ring_m in range(10, int(_RANGE_M) + 1, 10):
-        cv2.circle(canvas, middle, round(ring_m * scale), (60, 60, 60), 1, cv2.LINE_AA)
+        cv2.circle(
+            canvas, middle, round(ring_m * side_px / (2 * _RANGE_M)), (60, 60, 60), 1, cv2.LINE_AA
+        )
     points = points_ego.numpy()
-    pixels = to_px(points[:, :2])
+    pixels = _to_px(points[:, :2], side_px)
     inside = ((pixels >= 0) & (pixels < side_px)).all(1)
     heights = np.clip((points[inside, 2] + 1) / 5, 0, 1)
     colors = cv2.applyColorMap((60 + 195 * heights).astype(np.uint8)[:, None], cv2.COLORMAP_BONE)
     canvas[pixels[inside, 1], pixels[inside, 0]] = colors[:, 0]
     for camera in rig.valid.nonzero()[:, 0].tolist():
-        _draw_wedge(canvas, rig, camera, to_px)
+        _draw_wedge(canvas, rig, camera)
     for box in boxes:
-        cv2.polylines(canvas, [to_px(_footprint(box))], True, (255, 255, 255), 1, cv2.LINE_AA)
-    vehicle = to_px(np.array([[3.5, 0.9], [3.5, -0.9], [-0.8, -0.9], [-0.8, 0.9]]))
-    cv2.fillPoly(canvas, [vehicle], (120, 120, 120))
+        cv2.polylines(
+            canvas, [_to_px(_footprint(box), side_px)], True, (255, 255, 255), 1, cv2.LINE_AA
+        )
+    vehicle = np.array([[3.5, 0.9], [3.5, -0.9], [-0.8, -0.9], [-0.8, 0.9]])
+    cv2.fillPoly(canvas, [_to_px(vehicle, side_px)], (120, 120, 120))
     return canvas
 
 
-def _draw_wedge(canvas: np.ndarray, rig: CameraRig, camera: int, to_px) -> None:  # noqa: ANN001
+def _to_px(xy_m: Float[np.ndarray, "*P 2"], side_px: int) -> Int32[np.ndarray, "*P 2"]:
+    """Pixels of ego positions in the bird's-eye view: ego x is up, ego y is left."""
+    return np.round(side_px / 2 - xy_m[..., ::-1] * side_px / (2 * _RANGE_M)).astype(np.int32)
+
+
+def _draw_wedge(canvas: np.ndarray, rig: CameraRig, camera: int) -> None:
     import cv2
 
     border = _frame_points(rig, camera, 2)[:, :2].numpy()  # 2 points per side, from the top left
     origin = rig.ego_from_camera[camera][:2, 3].numpy()
-    wedge = to_px(np.stack([origin, border[0], border[1]]))
+    wedge = _to_px(np.stack([origin, border[0], border[1]]), canvas.shape[0])
     cv2.polylines(canvas, [wedge], True, _CAMERA_COLORS[camera % 6], 2, cv2.LINE_AA)
 
 

@@ -144,6 +144,7 @@ def scenes_of_split(nusc: NuScenes, split: str) -> list[dict[str, Any]]:
     """Scenes of a split: the data set's own ``splits.json`` if there is one, else nuScenes'.
 
     Args:
+        nusc: the data set.
         split: ``"train"``, ``"val"``, ... or ``"all"`` for every scene there is, listed or not.
 
     Raises:
@@ -244,6 +245,7 @@ def load_glance(
     Cameras the sample does not list are marked invalid (black, identity, unread by contract).
 
     Args:
+        nusc: the data set.
         sample_token: which keyframe.
         image_size: height and width in pixels of the images; intrinsics are scaled to it.
         names: cameras wanted, in this order.

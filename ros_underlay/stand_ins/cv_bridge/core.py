@@ -81,7 +81,9 @@ class CvBridge:
         data = np.frombuffer(cmprs_img_msg.data, np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR) if data.size else None
         if image is None:
-            raise CvBridgeError(f"{data.size} bytes said to be {cmprs_img_msg.format!r} are no picture")
+            raise CvBridgeError(
+                f"{data.size} bytes said to be {cmprs_img_msg.format!r} are no picture"
+            )
         if desired_encoding == "passthrough":
             return image
         source = encodings.parse("mono8" if image.ndim == 2 else "bgr8")
@@ -90,7 +92,9 @@ class CvBridge:
         except ValueError as error:
             raise CvBridgeError(str(error)) from error
 
-    def cv2_to_compressed_imgmsg(self, cvim: np.ndarray, dst_format: str = "jpg") -> CompressedImage:
+    def cv2_to_compressed_imgmsg(
+        self, cvim: np.ndarray, dst_format: str = "jpg"
+    ) -> CompressedImage:
         """JPEG, PNG, ... of an array (H, W) or (H, W, 3) in OpenCV's order of channels (bgr).
 
         Raises:

@@ -74,7 +74,9 @@ class Encoding:
     @property
     def family(self) -> str:
         """The name without its bits: rgb8 and rgb16 are both rgb."""
-        return self.name if self.name.startswith(("yuv", "uyvy")) else self.name.rstrip("0123456789")
+        return (
+            self.name if self.name.startswith(("yuv", "uyvy")) else self.name.rstrip("0123456789")
+        )
 
 
 def parse(name: str) -> Encoding:

@@ -85,7 +85,9 @@ def read_points(
         points = points[list(field_names)]
     if skip_nans:
         if reshape_organized_cloud:
-            raise ValueError("skip_nans breaks the organisation of a cloud: ask for one of the two")
+            raise ValueError(
+                "skip_nans breaks the organisation of a cloud: ask for one of the two"
+            )
         points = points[~_any_nan(points)]
     if uvs is not None:
         points = points[_flat_index(uvs, cloud.width)]

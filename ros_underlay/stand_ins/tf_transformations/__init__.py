@@ -89,9 +89,7 @@ def euler_from_matrix(matrix: np.ndarray, axes: str = "sxyz") -> tuple[float, fl
     return transforms3d.euler.mat2euler(np.asarray(matrix), axes=axes)
 
 
-def euler_from_quaternion(
-    quaternion: _Vector, axes: str = "sxyz"
-) -> tuple[float, float, float]:
+def euler_from_quaternion(quaternion: _Vector, axes: str = "sxyz") -> tuple[float, float, float]:
     """Three turns [rad] about `axes` of a quaternion (x, y, z, w)."""
     return transforms3d.euler.quat2euler(_wxyz(quaternion), axes=axes)
 

@@ -39,7 +39,15 @@ def depth_colors(depth_m: Float[np.ndarray, " P"]) -> UInt8[np.ndarray, "P 3"]:
 
     position = np.log(np.clip(depth_m, 1.0, _RANGE_M)) / np.log(_RANGE_M)
     levels = np.round(255 * (1 - position)).astype(np.uint8)
-    return cv2.applyColorMap(levels[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1].copy()
+    return _palette(cv2.COLORMAP_TURBO)[levels]
+
+
+def _palette(colormap: int) -> UInt8[np.ndarray, "256 3"]:
+    """OpenCV's colour map as (R, G, B) of each level (applyColorMap refuses an empty list)."""
+    import cv2
+
+    levels = np.arange(256, dtype=np.uint8)[:, None]
+    return cv2.applyColorMap(levels, colormap)[:, 0, ::-1].copy()
 
 
 def draw_camera(
@@ -124,8 +132,8 @@ def draw_birds_eye(
     pixels = _to_px(points[:, :2], side_px)
     inside = ((pixels >= 0) & (pixels < side_px)).all(1)
     heights = np.clip((points[inside, 2] + 1) / 5, 0, 1)
-    colors = cv2.applyColorMap((60 + 195 * heights).astype(np.uint8)[:, None], cv2.COLORMAP_BONE)
-    canvas[pixels[inside, 1], pixels[inside, 0]] = colors[:, 0]
+    levels = (60 + 195 * heights).astype(np.uint8)
+    canvas[pixels[inside, 1], pixels[inside, 0]] = _palette(cv2.COLORMAP_BONE)[levels]
     for camera in rig.valid.nonzero()[:, 0].tolist():
         _draw_wedge(canvas, rig, camera)
     for box in boxes:

@@ -119,7 +119,7 @@ def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> TinySet:
     return build(tmp_path_factory.mktemp("tiny_nuscenes"))
 
 
-@pytest.fixture()
+@pytest.fixture
 def own_set(tmp_path: Path) -> TinySet:
     """A copy that a test may damage."""
     return build(tmp_path / "data")

@@ -14,7 +14,7 @@ cv2 = pytest.importorskip("cv2")
 pytest.importorskip("nuscenes")
 
 
-@pytest.fixture()
+@pytest.fixture
 def rig(tiny_nusc, tiny_set):
     sample = nuscenes.keyframes(tiny_nusc, nuscenes.find_scene(tiny_nusc))[0]
     return nuscenes.load_glance(tiny_nusc, sample, tiny_set.size)

@@ -20,11 +20,13 @@ class CoarseDepth:
         depth_m: (N, h, w) expected depth.
         opacity: (N, h, w) share of the ray that hits something; low for sky.
         features: (N, C, h, w) the map that the densities were read from.
+        weights: (N, h, w, D) share of each depth bin in what the pixel sees.
     """
 
     depth_m: Float[Tensor, "N h w"]
     opacity: Float[Tensor, "N h w"]
     features: Float[Tensor, "N C h w"]
+    weights: Float[Tensor, "N h w D"]
 
 
 def depth_bin_edges(config: CoarseDepthConfig, alpha: float) -> Float[Tensor, " D_plus_1"]:
@@ -58,4 +60,5 @@ class CoarseDepthNet(nn.Module):
         opacity = weights.sum(dim=-1)
         middles = (self.edges_m[1:] + self.edges_m[:-1]) / 2
         depth = (weights @ middles) / opacity.clamp(min=1e-6)
-        return CoarseDepth(depth.clamp(self.edges_m[0], self.edges_m[-1]), opacity, features)
+        depth = depth.clamp(self.edges_m[0], self.edges_m[-1])
+        return CoarseDepth(depth, opacity, features, weights)

@@ -1,0 +1,127 @@
+"""The losses, each on plain tensors."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from distillnerf_ros.cameras import Rays
+from distillnerf_ros.query.occupancy import occupancy_probability
+from distillnerf_ros.voxels.field import Field
+
+
+def log_depth_loss(
+    depth_m: Float[Tensor, "*shape"], target_m: Float[Tensor, "*shape"]
+) -> Float[Tensor, ""]:
+    """Mean |ln d - ln d*| over the pixels whose target is finite: relative error at any range."""
+    known = target_m.isfinite()
+    error = (depth_m[known].clamp(min=0.1).log() - target_m[known].log()).abs()
+    return error.sum() / known.sum().clamp(min=1)
+
+
+def bin_loss(
+    weights: Float[Tensor, "*shape D"],
+    target_m: Float[Tensor, "*shape"],
+    edges_m: Float[Tensor, " D_plus_1"],
+) -> Float[Tensor, ""]:
+    """Cross-entropy of the ray's weights against the true depth.
+
+    The true depth is split over the two bins whose middles enclose it, in proportion, so that the
+    expectation over the bins can be exact. Sky (NaN) asks for no weight anywhere.
+    """
+    known = target_m.isfinite()
+    middles = (edges_m[1:] + edges_m[:-1]) / 2
+    target, w = target_m[known].contiguous(), weights[known]
+    upper = torch.searchsorted(middles, target).clamp(1, len(middles) - 1)
+    share = (target - middles[upper - 1]) / (middles[upper] - middles[upper - 1])
+    share = share.clamp(0, 1)[:, None]
+    p_low, p_high = w.gather(1, upper[:, None] - 1), w.gather(1, upper[:, None])
+    hit = -(1 - share) * (p_low + 1e-5).log() - share * (p_high + 1e-5).log()
+    sky = -(1 - weights[~known].sum(-1) + 1e-5).log()
+    return (hit.sum() + sky.sum()) / target_m.numel()
+
+
+def candidate_loss(
+    probability: Float[Tensor, "*shape K"],
+    candidates_m: Float[Tensor, "*shape K"],
+    target_m: Float[Tensor, "*shape"],
+) -> Float[Tensor, ""]:
+    """Binary cross-entropy of each candidate against whether the surface is within half a step.
+
+    Candidates shorter than the surface are free, the ones just behind it are inside the thing
+    and count as occupied up to 0.4 m deep (a voxel); farther ones are unknown.
+    """
+    step = (candidates_m[..., 1:] - candidates_m[..., :-1]).mean(-1, keepdim=True)
+    behind = candidates_m - target_m[..., None]
+    occupied = (behind > -step / 2) & (behind < torch.clamp(step / 2, min=0.4))
+    known = target_m.isfinite()[..., None] & (occupied | (behind <= -step / 2))
+    loss = F.binary_cross_entropy(probability, occupied.float(), reduction="none")
+    return (loss * known).sum() / known.sum().clamp(min=1)
+
+
+def opacity_loss(
+    opacity: Float[Tensor, "*shape"], hit: Bool[Tensor, "*shape"]
+) -> Float[Tensor, ""]:
+    """Binary cross-entropy of a ray's opacity against whether it hits anything (paper eq. 8)."""
+    return F.binary_cross_entropy(opacity.clamp(1e-4, 1 - 1e-4), hit.float())
+
+
+def entropy_loss(weights: Float[Tensor, "R S"]) -> Float[Tensor, ""]:
+    """Mean of -sum w ln w: one surface per ray."""
+    return -(weights * (weights + 1e-6).log()).sum(-1).mean()
+
+
+def occupancy_ray_loss(
+    field: Field,
+    rays: Rays,
+    depth_m: Float[Tensor, " R"],
+    generator: torch.Generator,
+) -> Float[Tensor, ""]:
+    """Direct 3D supervision: free before the hit, occupied at it.
+
+    Per ray one point up to 0.3 m inside the surface, one anywhere before it and one within the
+    3 m before it (but 0.4 m clear of it); binary cross-entropy on the voxel probability.
+
+    Args:
+        field: the field that is trained.
+        rays: R rays that all hit something.
+        depth_m: (R,) ray parameter of the hit.
+        generator: source of chance.
+    """
+    draw = torch.rand(3, len(depth_m), generator=generator).to(depth_m)
+    metres = 1 / rays.lengths
+    inside = depth_m + 0.3 * draw[0] * metres
+    clear = (depth_m - 0.4 * metres).clamp(min=0.3)
+    anywhere = 0.3 + draw[1] * (clear - 0.3)
+    near = (clear - 3.0 * draw[2] * metres).clamp(min=0.3)
+    density = field.density(rays.at(torch.stack([inside, anywhere, near], dim=1)))
+    probability = occupancy_probability(density).clamp(1e-4, 1 - 1e-4)
+    target = torch.zeros_like(probability)
+    target[:, 0] = 1
+    return F.binary_cross_entropy(probability, target)
+
+
+def rgb_loss(
+    rgb: Float[Tensor, "N 3 H W"], target: Float[Tensor, "N 3 H W"]
+) -> Float[Tensor, ""]:
+    """L1 + 0.2 (1 - SSIM) with an 8 px box window."""
+    return (rgb - target).abs().mean() + 0.2 * (1 - ssim(rgb, target))
+
+
+def ssim(a: Float[Tensor, "N 3 H W"], b: Float[Tensor, "N 3 H W"]) -> Float[Tensor, ""]:
+    """Mean structural similarity over 8x8 box windows (Wang et al. 2004, data range 1)."""
+    mean_a, mean_b = F.avg_pool2d(a, 8, 4), F.avg_pool2d(b, 8, 4)
+    var_a = F.avg_pool2d(a * a, 8, 4) - mean_a**2
+    var_b = F.avg_pool2d(b * b, 8, 4) - mean_b**2
+    cov = F.avg_pool2d(a * b, 8, 4) - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    score = (2 * mean_a * mean_b + c1) * (2 * cov + c2)
+    return (score / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))).mean()
+
+
+def feature_loss(
+    features: Float[Tensor, "*shape C"], target: Float[Tensor, "*shape C"], scale: float
+) -> Float[Tensor, ""]:
+    """L1 on PCA coordinates over their overall spread, plus 1 - cosine of the coordinates."""
+    l1 = (features - target).abs().mean() / scale
+    return l1 + (1 - F.cosine_similarity(features, target, dim=-1)).mean()

@@ -1,0 +1,206 @@
+"""Training samples: one glance with its targets, rendered from the world or read from a cache."""
+
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from distillnerf_ros.cameras import CAMERA_NAMES, CameraRig
+
+LIDAR_RAYS = 8192
+"""Lidar points kept per sample; a sweep of the world has about three times as many."""
+VERSION = 1
+"""Counts changes of the world or of the layout that make cached samples stale."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSample:
+    """One glance and what is known about it.
+
+    Attributes:
+        rig: the cameras.
+        depth_m: (N, H, W) dense depth along the optical axis, NaN for sky.
+        labels: (N, H, W) Occ3D class of each pixel, 255 for sky.
+        lidar_origin_m: (3,) ego metres.
+        lidar_points_m: (P, 3) ego metres.
+        features: (N, C, h, w) foundation features in PCA space, or None.
+    """
+
+    rig: CameraRig
+    depth_m: Float[Tensor, "N H W"]
+    labels: UInt8[Tensor, "N H W"]
+    lidar_origin_m: Float[Tensor, " 3"]
+    lidar_points_m: Float[Tensor, "P 3"]
+    features: Float[Tensor, "N C h w"] | None = None
+
+    def to(self, device: torch.device) -> "TrainSample":
+        """Move every tensor to a device."""
+        return TrainSample(
+            self.rig.to(device),
+            self.depth_m.to(device),
+            self.labels.to(device),
+            self.lidar_origin_m.to(device),
+            self.lidar_points_m.to(device),
+            None if self.features is None else self.features.to(device),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class WorldSamples(Dataset[TrainSample]):
+    """Glances of procedural streets, a few per scene; the same index is always the same glance.
+
+    Attributes:
+        first_seed: seed of the first scene.
+        scenes: number of scenes.
+        per_scene: glances per scene, evenly spread over 20 s.
+        image_size: height and width in pixels.
+        cache: folder that keeps rendered samples, or None to render each time.
+    """
+
+    first_seed: int
+    scenes: int
+    per_scene: int
+    image_size: tuple[int, int]
+    cache: Path | None = None
+
+    def __len__(self) -> int:
+        """Number of glances."""
+        return self.scenes * self.per_scene
+
+    def __getitem__(self, index: int) -> TrainSample:
+        """Read a glance from the cache, or render (and keep) it."""
+        path = self._path(index)
+        if path is not None and path.is_file():
+            return _read(path)
+        arrays = _render(*self.place(index), self.image_size)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(f".{os.getpid()}.npz")
+            np.savez(temporary, **arrays)
+            os.replace(temporary, path)
+        return _sample(arrays)
+
+    def place(self, index: int) -> tuple[int, float]:
+        """Seed and time in seconds of a glance."""
+        scene, glance = divmod(index, self.per_scene)
+        return self.first_seed + scene, (glance + 0.5) * 20.0 / self.per_scene
+
+    def _path(self, index: int) -> Path | None:
+        if self.cache is None:
+            return None
+        seed, time_s = self.place(index)
+        key = f"{VERSION}-{seed}-{time_s:.3f}-{self.image_size}"
+        return self.cache / f"{hashlib.sha1(key.encode()).hexdigest()[:16]}.npz"
+
+
+def _render(seed: int, time_s: float, image_size: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Render one glance into compact arrays."""
+    from distillnerf_ros.world.frames import glance
+    from distillnerf_ros.world.scene import make_scene
+
+    seen = glance(make_scene(seed), time_s, image_size=image_size)
+    points = seen.lidar_points
+    keep = np.random.default_rng(seed).permutation(len(points))[:LIDAR_RAYS]
+    return {
+        "images": (seen.rig.images * 255).round().byte().numpy(),
+        "intrinsics": seen.rig.intrinsics.numpy(),
+        "ego_from_camera": seen.rig.ego_from_camera.numpy(),
+        "depth_m": seen.depth_m.half().numpy(),
+        "labels": seen.labels.numpy(),
+        "lidar_origin_m": np.asarray(seen.lidar_origin, np.float32),
+        "lidar_points_m": points[torch.from_numpy(keep)].numpy(),
+    }
+
+
+def _read(path: Path) -> TrainSample:
+    with np.load(path) as file:
+        return _sample({key: file[key] for key in file.files})
+
+
+def _sample(arrays: dict[str, np.ndarray]) -> TrainSample:
+    rig = CameraRig(
+        CAMERA_NAMES,
+        torch.from_numpy(arrays["images"]).float() / 255,
+        torch.from_numpy(arrays["intrinsics"]),
+        torch.from_numpy(arrays["ego_from_camera"]),
+        torch.ones(len(CAMERA_NAMES), dtype=torch.bool),
+    )
+    return TrainSample(
+        rig,
+        torch.from_numpy(arrays["depth_m"]).float(),
+        torch.from_numpy(arrays["labels"]),
+        torch.from_numpy(arrays["lidar_origin_m"]),
+        torch.from_numpy(arrays["lidar_points_m"]),
+    )
+
+
+def augment(sample: TrainSample, generator: torch.Generator, drop_camera: float) -> TrainSample:
+    """Mirror the world left to right, shift colours, and lose a camera, each by chance.
+
+    Args:
+        sample: a glance with all its cameras.
+        generator: source of chance.
+        drop_camera: probability that one camera is missing.
+    """
+    draw = torch.rand(7, generator=generator)
+    if draw[0] < 0.5:
+        sample = mirrored(sample)
+    gain, contrast = 0.8 + 0.4 * draw[1], 0.8 + 0.4 * draw[2]
+    tint = 0.95 + 0.1 * draw[3:6]
+    images = sample.rig.images * gain * tint[:, None, None]
+    images = ((images - 0.5) * contrast + 0.5).clamp(0, 1)
+    rig = dataclasses.replace(sample.rig, images=images)
+    if draw[6] < drop_camera:
+        lost = int(torch.randint(len(rig.names), (1,), generator=generator))
+        rig = rig.without(rig.names[lost])
+    return dataclasses.replace(sample, rig=rig)
+
+
+def mirrored(sample: TrainSample) -> TrainSample:
+    """The same glance in a world mirrored at the vehicle's x-z plane (left becomes right)."""
+    rig = sample.rig
+    width = rig.image_size[1]
+    flip_y = torch.diag(torch.tensor([1.0, -1.0, 1.0, 1.0]))
+    flip_u = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0]))
+    intrinsics = rig.intrinsics.clone()
+    intrinsics[:, 0, 2] = width - intrinsics[:, 0, 2]
+    intrinsics[:, 0, 1] = -intrinsics[:, 0, 1]
+    mirror = torch.tensor([1.0, -1.0, 1.0])
+    return TrainSample(
+        dataclasses.replace(
+            rig,
+            images=rig.images.flip(-1),
+            intrinsics=intrinsics,
+            ego_from_camera=flip_y @ rig.ego_from_camera @ flip_u,
+        ),
+        sample.depth_m.flip(-1),
+        sample.labels.flip(-1),
+        sample.lidar_origin_m * mirror,
+        sample.lidar_points_m * mirror,
+        None if sample.features is None else sample.features.flip(-1),
+    )
+
+
+def pool_depth(depth_m: Float[Tensor, "N H W"], size: tuple[int, int]) -> Float[Tensor, "N h w"]:
+    """Dense depth on a coarser grid, NaN where most of a cell is sky.
+
+    Averages inverse depth, which is linear over a plane, unless the cell crosses an edge, where
+    the nearer surface counts.
+    """
+    count, height, width = depth_m.shape
+    rows, cols = size
+    cells = depth_m.reshape(count, rows, height // rows, cols, width // cols)
+    cells = cells.permute(0, 1, 3, 2, 4).reshape(count, rows, cols, -1)
+    hit = cells.isfinite()
+    inverse = torch.where(hit, 1 / cells, 0.0)
+    mean = inverse.sum(-1) / hit.sum(-1).clamp(min=1)
+    nearest = inverse.amax(-1)
+    furthest = torch.where(hit, inverse, torch.inf).amin(-1)
+    pooled = 1 / torch.where(nearest < 1.2 * furthest, mean, nearest)
+    return torch.where(hit.float().mean(-1) >= 0.5, pooled, torch.nan)

@@ -45,7 +45,7 @@ def map_from_ego(time_us: int) -> np.ndarray:
     """Heading along map y at 10 m/s."""
     half = np.sqrt(0.5)
     seconds = (time_us - START_US) / 1e6
-    return matrix_from_quaternion((half, 0, 0, half), (100.0, 50.0 + SPEED_MPS * seconds, 0.0))
+    return matrix_from_quaternion((half, 0.0, 0.0, half), (100.0, 50.0 + SPEED_MPS * seconds, 0.0))
 
 
 def jpeg(seed: int) -> bytes:

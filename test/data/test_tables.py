@@ -46,7 +46,7 @@ def test_records_are_linked_within_their_track():
         sample = tables.add_sample(step * 500_000)
         for instance in (5, 9)[: 2 - step % 2]:
             tables.add_annotation(
-                sample, instance, "vehicle.car", np.eye(4), (4, 2, 1.5), 3, 4, []
+                sample, instance, "vehicle.car", np.eye(4), (4.0, 2.0, 1.5), 3, 4, []
             )
     rows = tables.finish("three frames")
     assert [row["prev"] for row in rows["sample"]] == [

@@ -50,8 +50,8 @@ def find_weights(weights: str) -> Path:
     if Path(weights).is_file():
         return Path(weights)
     raise CheckpointError(
-        f"weights {weights!r} are neither shipped ({', '.join(shipped_weights()) or 'none'}) nor a "
-        "file; give one of these names or the path of a .safetensors file"
+        f"weights {weights!r} are neither a file nor shipped; give the path of a .safetensors "
+        f"file or one of these names: {', '.join(shipped_weights()) or '(none is shipped)'}"
     )
 
 
@@ -134,16 +134,22 @@ def _build(path: Path, metadata: dict[str, str], config: ModelConfig) -> Checkpo
             f"{path} does not fit its own configuration: {error}; it was written by another "
             "version of this package, train it again or take the shipped weights"
         ) from error
-    semantics = None
-    if "clip" in metadata:
-        pca = Pca(
-            *(tensors[f"pca.{name}"] for name in ("mean", "basis", "std")),
-            float(metadata["pca_explained"]),
-        )
-        semantics = Semantics(
-            metadata["clip"], pca, tensors["semantics.classes"], tensors["semantics.negatives"]
-        )
-    return Checkpoint(model.eval(), semantics)
+    try:
+        return Checkpoint(model.eval(), _semantics(metadata, tensors))
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} says that its features have a meaning, but lacks it ({error!r}); it is "
+            "damaged: download or train it again"
+        ) from error
+
+
+def _semantics(metadata: dict[str, str], tensors: dict[str, Tensor]) -> Semantics | None:
+    if "clip" not in metadata:
+        return None
+    mean, basis, std = (tensors[f"pca.{name}"] for name in ("mean", "basis", "std"))
+    pca = Pca(mean, basis, std, float(metadata["pca_explained"]))
+    classes, negatives = tensors["semantics.classes"], tensors["semantics.negatives"]
+    return Semantics(metadata["clip"], pca, classes, negatives)
 
 
 def _metadata(path: Path) -> dict[str, str]:

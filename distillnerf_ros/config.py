@@ -5,7 +5,7 @@ Every default here is the paper's (preset ``base``); ``tiny`` is sized for two C
 
 import dataclasses
 import json
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from distillnerf_ros.errors import ConfigError
 
@@ -162,6 +162,11 @@ class ModelConfig:
                 f"backbone.channels has {len(backbone.channels)} entries and backbone.blocks "
                 f"{len(backbone.blocks)}; expected one block count per resolution"
             )
+        if self.grid.fine_factor < 2 or self.grid.fine_factor % 2:
+            raise ConfigError(
+                f"grid.fine_factor is {self.grid.fine_factor}, expected an even number: samples "
+                "are placed by the octants of a coarse voxel"
+            )
         if not 0 < self.grid.alpha < 1:
             raise ConfigError(f"grid.alpha is {self.grid.alpha}, expected between 0 and 1")
         if not 0 < self.coarse_depth.near_m < self.coarse_depth.inner_m < self.coarse_depth.far_m:
@@ -257,20 +262,22 @@ def from_json(text: str) -> ModelConfig:
 
 def _build(kind: Any, data: Any, path: str) -> Any:
     """Build a dataclass from nested dicts, refusing unknown fields and wrong types."""
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         if not isinstance(data, dict):
             raise ConfigError(f"{path} is {data!r}, expected a table of fields")
         fields = {field.name: field for field in dataclasses.fields(kind)}
         if unknown := sorted(set(data) - set(fields)):
             raise ConfigError(f"{path} has unknown fields {unknown}; known: {sorted(fields)}")
+        if missing := sorted(set(fields) - set(data)):
+            raise ConfigError(f"{path} lacks the fields {missing}; expected all of {[*fields]}")
         return kind(**{key: _build(fields[key].type, data[key], f"{path}.{key}") for key in data})
     if get_origin(kind) is tuple:
-        item = get_args(kind)[0]
+        item, *rest = get_args(kind)
+        if not isinstance(data, list) or (Ellipsis not in rest and len(data) != 1 + len(rest)):
+            raise ConfigError(f"{path} is {data!r}, expected a list like {kind}")
         return tuple(_build(item, value, path) for value in data)
-    if get_origin(kind) is Literal:
-        return data
-    if kind is float and isinstance(data, int):
+    if kind is float and type(data) is int:
         return float(data)
-    if not isinstance(data, kind) or (kind is int and isinstance(data, bool)):
+    if type(data) is not kind:
         raise ConfigError(f"{path} is {data!r}, expected {kind.__name__}")
     return data

@@ -16,12 +16,12 @@ from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.query.clusters import gather_hits
 from distillnerf_ros.query.hits import Hits
 from distillnerf_ros.query.occupancy import (
+    OCCUPIED_PROBABILITY,
     Occupancy,
     label_grid,
     observed_voxels,
     occupancy_density,
     occupancy_probability,
-    OCCUPIED_PROBABILITY,
     voxel_centers_m,
 )
 from distillnerf_ros.query.semantics import Semantics
@@ -35,10 +35,10 @@ class Pipeline:
     """Encode once, ask many times. Fields are values: nothing of a glance is kept in here."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
-        """Take a model to a device and prepare it for inference."""
+        """Take a model over: it moves to the device, is frozen and evaluates."""
         self.device = device
-        self.model = checkpoint.model.eval().to(device, memory_format=torch.channels_last)
-        self.model.requires_grad_(False)
+        self.model = checkpoint.model.eval().requires_grad_(False).to(device)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._semantics = checkpoint.semantics and checkpoint.semantics.to(device)
 
     @classmethod
@@ -52,7 +52,9 @@ class Pipeline:
         return cls(load_checkpoint(weights), resolve_device(device))
 
     @classmethod
-    def untrained(cls, preset_name: str = "tiny", seed: int = 0, device: str = "cpu") -> "Pipeline":
+    def untrained(
+        cls, preset_name: str = "tiny", seed: int = 0, device: str = "cpu"
+    ) -> "Pipeline":
         """A model with random weights and no semantics, for tests and timing."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -203,6 +205,8 @@ class Pipeline:
         Raises:
             QueryError: the patch is empty or outside the image, or nothing is hit in it.
         """
+        if not 0 <= camera < len(rig.names):
+            raise QueryError(f"camera {camera} asked for, expected 0..{len(rig.names) - 1}")
         height, width = rig.image_size
         u0, v0, u1, v1 = box_uv
         if not (0 <= u0 < u1 <= width and 0 <= v0 < v1 <= height):

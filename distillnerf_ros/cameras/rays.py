@@ -55,7 +55,20 @@ def camera_rays(
     u = (torch.arange(cols, device=intrinsics.device) + 0.5) * (image_size[1] / cols)
     vv, uu = torch.meshgrid(v.to(intrinsics), u.to(intrinsics), indexing="ij")
     pixels = torch.stack([uu, vv, torch.ones_like(uu)], dim=-1).reshape(1, -1, 3)
-    optical = pixels @ torch.linalg.inv(intrinsics).transpose(1, 2)  # (N, rows*cols, 3)
+    optical = pixels @ _pinhole_inverse(intrinsics).transpose(1, 2)  # (N, rows*cols, 3)
     directions = optical @ ego_from_camera[:, :3, :3].transpose(1, 2)
     origins = ego_from_camera[:, None, :3, 3].expand_as(directions)
     return Rays(origins.reshape(-1, 3), directions.reshape(-1, 3))
+
+
+def _pinhole_inverse(k: Float[Tensor, "N 3 3"]) -> Float[Tensor, "N 3 3"]:
+    """Inverse of [[fx, s, cx], [0, fy, cy], [0, 0, 1]].
+
+    In closed form, because a general inverse raises where a missing camera has no intrinsics, and
+    waits for the GPU.
+    """
+    fx, skew, cx = k[:, 0].unbind(-1)
+    fy, cy = k[:, 1, 1], k[:, 1, 2]
+    zero, one = torch.zeros_like(fx), torch.ones_like(fx)
+    rows = [1 / fx, -skew / (fx * fy), (skew * cy / fy - cx) / fx, zero, 1 / fy, -cy / fy]
+    return torch.stack([*rows, zero, zero, one], dim=-1).reshape(-1, 3, 3)

@@ -66,10 +66,12 @@ class CameraRig:
     def _check_calibration(self) -> None:
         for index in self.valid.nonzero()[:, 0].tolist():
             k = self.intrinsics[index]
-            if not torch.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
+            pinhole = torch.isfinite(k).all() and k[0, 0] > 0 and k[1, 1] > 0
+            if not pinhole or k[1, 0] != 0 or k[2].tolist() != [0, 0, 1]:
                 raise CalibrationError(
-                    f"intrinsics of {self.names[index]} are {k.tolist()}; expected finite values "
-                    "with positive focal lengths: is its camera_info calibrated?"
+                    f"intrinsics of {self.names[index]} are {k.tolist()}; expected "
+                    "[[fx, s, cx], [0, fy, cy], [0, 0, 1]], finite, with positive focal lengths: "
+                    "is its camera_info calibrated?"
                 )
         check_rigid(self.ego_from_camera[self.valid], f"ego_from_camera of {self.names}")
 
@@ -94,9 +96,10 @@ class CameraRig:
             return self
         old_height, old_width = self.image_size
         shrinking = height <= old_height and width <= old_width
-        images = F.interpolate(self.images, (height, width), mode="area") if shrinking else (
-            F.interpolate(self.images, (height, width), mode="bilinear", align_corners=False)
-        )
+        if shrinking:
+            images = F.interpolate(self.images, (height, width), mode="area")
+        else:
+            images = F.interpolate(self.images, (height, width), mode="bilinear")
         intrinsics = scale_intrinsics(self.intrinsics, height / old_height, width / old_width)
         return dataclasses.replace(self, images=images, intrinsics=intrinsics)
 
@@ -123,9 +126,8 @@ class CameraRig:
         """Mark cameras as missing (their pixels are blanked, so that nothing can leak)."""
         keep = torch.tensor([name not in names for name in self.names], device=self.valid.device)
         valid = self.valid & keep
-        return dataclasses.replace(
-            self, images=self.images * valid[:, None, None, None], valid=valid
-        )
+        images = torch.where(valid[:, None, None, None], self.images, 0.0)
+        return dataclasses.replace(self, images=images, valid=valid)
 
 
 def scale_intrinsics(

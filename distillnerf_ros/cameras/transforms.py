@@ -56,8 +56,15 @@ def check_rigid(a_from_b: Float[Tensor, "*batch 4 4"], name: str) -> None:
     Raises:
         CalibrationError: names the transform and what is wrong with it.
     """
+    if not a_from_b.numel():
+        return
     if not torch.isfinite(a_from_b).all():
         raise CalibrationError(f"{name} has NaN or infinite entries; check the transform source")
+    if (a_from_b[..., 3, :] != a_from_b.new_tensor([0.0, 0.0, 0.0, 1.0])).any():
+        raise CalibrationError(
+            f"{name} has a last row other than (0, 0, 0, 1); expected a 4x4 matrix that maps "
+            "columns (x, y, z, 1): is it transposed?"
+        )
     rotation = a_from_b[..., :3, :3].double()
     error = (rotation @ rotation.transpose(-1, -2) - torch.eye(3).to(rotation)).abs().max()
     if error > 1e-3 or (torch.linalg.det(rotation) < 0).any():

@@ -52,9 +52,13 @@ class ResidualBlock(nn.Module):
             nn.BatchNorm2d(out_channels),
         )
         same = stride == 1 and in_channels == out_channels
-        self.shortcut = nn.Identity() if same else nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
-            nn.BatchNorm2d(out_channels),
+        self.shortcut = (
+            nn.Identity()
+            if same
+            else nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
         )
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D h w"]:

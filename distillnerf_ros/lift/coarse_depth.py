@@ -51,6 +51,7 @@ class CoarseDepthNet(nn.Module):
             nn.Conv2d(channels, 2 * channels, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)
         )
         self.logits = nn.Conv2d(2 * channels, len(edges) - 1, 1)
+        assert self.logits.bias is not None
         nn.init.constant_(self.logits.bias, -2.0)  # start nearly transparent: 5 % per metre
 
     def forward(self, features: Float[Tensor, "N C h w"]) -> CoarseDepth:

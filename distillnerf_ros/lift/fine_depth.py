@@ -66,7 +66,10 @@ class FineDepthNet(nn.Module):
         self.embed = nn.Sequential(nn.Linear(1, hidden), nn.LayerNorm(hidden))
         quarter = max(hidden // 4, 4)
         self.taps = nn.Sequential(
-            DepthTaps(hidden, quarter), nn.ReLU(), DepthTaps(quarter, quarter), nn.ReLU(),
+            DepthTaps(hidden, quarter),
+            nn.ReLU(),
+            DepthTaps(quarter, quarter),
+            nn.ReLU(),
             DepthTaps(quarter, 1),
         )
 

@@ -29,9 +29,7 @@ class LiftedPoints:
     keep: Bool[Tensor, " P"]
 
 
-def lift(
-    rig: CameraRig, coarse: CoarseDepth, fine: FineDepth, min_opacity: float
-) -> LiftedPoints:
+def lift(rig: CameraRig, coarse: CoarseDepth, fine: FineDepth, min_opacity: float) -> LiftedPoints:
     """Place every candidate on its pixel's ray.
 
     Args:

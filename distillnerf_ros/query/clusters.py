@@ -113,4 +113,5 @@ def gather_hits(
     """
     keep = (scores >= threshold).any(dim=1)
     clusters = find_clusters(points_m[keep], scores[keep], threshold, cell_m)
-    return Hits(prompts, points_m[keep], scores[keep], probability[keep], clusters)
+    best = scores.amax(0) if len(scores) else scores.new_full((len(prompts),), torch.nan)
+    return Hits(prompts, points_m[keep], scores[keep], probability[keep], clusters, best)

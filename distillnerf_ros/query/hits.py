@@ -35,6 +35,8 @@ class Hits:
         scores: (P, Q) score of each point for each prompt, 0..1.
         probability: (P,) probability that the point is occupied, 0..1.
         clusters: groups of points per prompt, best first.
+        best: (Q,) best score of each prompt among all occupied points, under the threshold too;
+            NaN where nothing is occupied.
     """
 
     prompts: tuple[str, ...]
@@ -42,3 +44,4 @@ class Hits:
     scores: Float[Tensor, "P Q"]
     probability: Float[Tensor, " P"]
     clusters: tuple[Cluster, ...]
+    best: Float[Tensor, " Q"]

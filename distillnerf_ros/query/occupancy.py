@@ -1,4 +1,4 @@
-"""Occupancy on the Occ3D-nuScenes grid: which voxels are occupied, by what, and which were seen."""
+"""Occupancy on the Occ3D-nuScenes grid: which voxels are occupied, by what, which were seen."""
 
 import dataclasses
 import functools
@@ -51,6 +51,7 @@ class Occupancy:
 
 
 @functools.lru_cache(maxsize=4)
+@torch.inference_mode(False)  # or the first caller's inference tensor would be kept for training
 def voxel_centers_m(device: torch.device) -> Float[Tensor, "X Y Z 3"]:
     """Centres of all voxels of the grid in the ego frame."""
     axes = [

@@ -29,9 +29,7 @@ class Semantics:
     negatives: Float[Tensor, "M E"]
 
     @classmethod
-    def of(
-        cls, clip: str, pca: Pca, tower: Callable[[Sequence[str]], Tensor]
-    ) -> "Semantics":
+    def of(cls, clip: str, pca: Pca, tower: Callable[[Sequence[str]], Tensor]) -> "Semantics":
         """Embed the class names and the canonical phrases with a text tower."""
         classes = embed_prompts(tower, OCC3D_CLASSES)
         return cls(clip, pca, classes, embed_prompts(tower, DEFAULT_NEGATIVES))

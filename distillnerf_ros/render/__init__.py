@@ -1,0 +1,1 @@
+"""Rendering of any field along rays: sampling, compositing, decoding."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,7 @@ class FieldSample:
     features: Float[Tensor, "*shape C"]
 
 
+@runtime_checkable
 class Field(Protocol):
     """Anything that can be rendered, queried and edited, in ego metres."""
 
@@ -60,9 +61,7 @@ class FieldHeads(nn.Module):
         super().__init__()
         self.rgb = nn.Linear(latent, 3)
         self.features = nn.Linear(latent, features)
-        self.sky = nn.Sequential(
-            nn.Linear(3 + context, 64), nn.ReLU(), nn.Linear(64, latent)
-        )
+        self.sky = nn.Sequential(nn.Linear(3 + context, 64), nn.ReLU(), nn.Linear(64, latent))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +118,10 @@ class VoxelField:
         return torch.cat([fine, self.coarse_values[slots // self.grid.layout.subcells]], dim=-1)
 
     def proposal_density(self, points_m: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape"]:
-        """Largest density within the 2x2x2 fine cells around each point; no gradient."""
+        """Largest density in the octant of a coarse voxel that holds each point; no gradient.
+
+        With 4x4x4 fine cells per coarse voxel an octant is 2x2x2 fine cells.
+        """
         half, subcells = self.grid.layout.factor // 2, self.grid.layout.subcells
         slots = self.slots(points_m)
         block, sub = slots // subcells, slots % subcells

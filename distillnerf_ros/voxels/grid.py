@@ -12,7 +12,7 @@ from distillnerf_ros.voxels.contraction import Contraction
 
 @dataclasses.dataclass(frozen=True)
 class GridLayout:
-    """The dense frame a sparse grid lives in. Three coordinate systems:
+    """The dense frame a sparse grid lives in, with three coordinate systems.
 
     - ego: metres in base_link;
     - contracted: each axis in (-1, 1);

@@ -25,7 +25,8 @@ class SparseConv(nn.Module):
     ) -> Float[Tensor, "V D"]:
         """Convolve; ``neighbors`` holds rows, V where there is no voxel."""
         padded = torch.cat([values, values.new_zeros(1, values.shape[1])])
-        gathered = padded.index_select(0, neighbors.reshape(-1)).reshape(values.shape[0], -1)
+        gathered = padded.index_select(0, neighbors.reshape(-1))
+        gathered = gathered.reshape(values.shape[0], self.linear.in_features)
         return nn.functional.leaky_relu(self.norm(self.linear(gathered)), 0.2)
 
 
@@ -41,7 +42,7 @@ class BlockConv(nn.Module):
         """Lay the fine values out block by block (zero where empty) and multiply once."""
         padded = torch.cat([values, values.new_zeros(1, values.shape[1])])
         blocks = padded.index_select(0, grid.fine_table.reshape(-1))
-        blocks = blocks.reshape(grid.coarse_count, -1)
+        blocks = blocks.reshape(grid.coarse_count, self.linear.in_features)
         return nn.functional.leaky_relu(self.norm(self.linear(blocks)), 0.2)
 
 
@@ -58,10 +59,10 @@ class SparseVoxelNet(nn.Module):
         widths = [config.fine_channels + 1] + [fine] * config.fine_layers
         self.fine = nn.ModuleList(map(SparseConv, widths[:-1], widths[1:]))
         self.down = BlockConv(widths[-1], hidden, subcells)
+        self.fine_head = nn.Linear(widths[-1], config.fine_channels + 1)
         self.coarse_in = SparseConv(config.coarse_channels + 1, hidden)
         widths = [2 * hidden] + [hidden] * config.coarse_layers
         self.coarse = nn.ModuleList(map(SparseConv, widths[:-1], widths[1:]))
-        self.fine_head = nn.Linear(fine if config.fine_layers else widths[-1], config.fine_channels + 1)
         self.coarse_head = nn.Linear(hidden, config.coarse_channels + 1)
         self.completion = nn.Linear(hidden, subcells) if config.completion else None
 

@@ -1,6 +1,5 @@
 """Splatting: mean pooling of lifted points into the voxels of a sparse grid."""
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 

@@ -55,7 +55,7 @@ def candidate_loss(
     behind = candidates_m - target_m[..., None]
     occupied = (behind > -step / 2) & (behind < torch.clamp(step / 2, min=0.4))
     known = target_m.isfinite()[..., None] & (occupied | (behind <= -step / 2))
-    loss = F.binary_cross_entropy(probability, occupied.float(), reduction="none")
+    loss = _cross_entropy(probability, occupied.float())
     return (loss * known).sum() / known.sum().clamp(min=1)
 
 
@@ -63,7 +63,7 @@ def opacity_loss(
     opacity: Float[Tensor, "*shape"], hit: Bool[Tensor, "*shape"]
 ) -> Float[Tensor, ""]:
     """Binary cross-entropy of a ray's opacity against whether it hits anything (paper eq. 8)."""
-    return F.binary_cross_entropy(opacity.clamp(1e-4, 1 - 1e-4), hit.float())
+    return _cross_entropy(opacity, hit.float()).mean()
 
 
 def entropy_loss(weights: Float[Tensor, "R S"]) -> Float[Tensor, ""]:
@@ -95,15 +95,13 @@ def occupancy_ray_loss(
     anywhere = 0.3 + draw[1] * (clear - 0.3)
     near = (clear - 3.0 * draw[2] * metres).clamp(min=0.3)
     density = field.density(rays.at(torch.stack([inside, anywhere, near], dim=1)))
-    probability = occupancy_probability(density).clamp(1e-4, 1 - 1e-4)
+    probability = occupancy_probability(density)
     target = torch.zeros_like(probability)
     target[:, 0] = 1
-    return F.binary_cross_entropy(probability, target)
+    return _cross_entropy(probability, target).mean()
 
 
-def rgb_loss(
-    rgb: Float[Tensor, "N 3 H W"], target: Float[Tensor, "N 3 H W"]
-) -> Float[Tensor, ""]:
+def rgb_loss(rgb: Float[Tensor, "N 3 H W"], target: Float[Tensor, "N 3 H W"]) -> Float[Tensor, ""]:
     """L1 + 0.2 (1 - SSIM) with an 8 px box window."""
     return (rgb - target).abs().mean() + 0.2 * (1 - ssim(rgb, target))
 
@@ -125,3 +123,11 @@ def feature_loss(
     """L1 on PCA coordinates over their overall spread, plus 1 - cosine of the coordinates."""
     l1 = (features - target).abs().mean() / scale
     return l1 + (1 - F.cosine_similarity(features, target, dim=-1)).mean()
+
+
+def _cross_entropy(
+    probability: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]
+) -> Float[Tensor, "*shape"]:
+    """Binary cross-entropy that passes NaN on (PyTorch's raises a bare error) and is bounded."""
+    p = probability.clamp(1e-4, 1 - 1e-4)
+    return -target * p.log() - (1 - target) * (1 - p).log()

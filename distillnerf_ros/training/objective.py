@@ -98,8 +98,13 @@ class Objective:
         view = torch.randperm(len(rig.names), generator=generator)[: self.views]
         view = view.to(depth.device)
         targets = None if self.teacher is None else self.teacher(rig.images)
-        terms |= self._view_terms(model, field, _views(rig, view), depth[view],
-                                  None if targets is None else targets[view])
+        terms |= self._view_terms(
+            model,
+            field,
+            _views(rig, view),
+            depth[view],
+            None if targets is None else targets[view],
+        )
         terms |= self._dense_ray_terms(model, field, rig, depth, targets, generator)
         terms |= self._lidar_terms(model, field, sample, generator)
         return terms
@@ -160,8 +165,9 @@ class Objective:
         size = (depth.shape[1], depth.shape[2])
         rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, size)
         near = (depth.reshape(-1) < model.config.grid.inner_xy_m).nonzero()[:, 0]
-        pick = torch.randint(len(near), (self.rays,), generator=generator).to(near.device)
-        pick = near[pick]
+        if not len(near):
+            return {}
+        pick = near[torch.randint(len(near), (self.rays,), generator=generator).to(near.device)]
         rays, hit = rays.select(pick), depth.reshape(-1)[pick]
         terms = {"occupancy": losses.occupancy_ray_loss(field, rays, hit, generator)}
         if targets is not None and self.teacher is not None:
@@ -184,8 +190,10 @@ class Objective:
         near = ((distance > 1) & (distance < model.config.grid.inner_xy_m)).nonzero()[:, 0]
         seen = field.visibility.seen(sample.lidar_points_m[near], margin_m=torch.inf)
         near = near[seen]
-        pick = torch.randint(len(near), (self.rays // 2,), generator=generator).to(near.device)
-        pick = near[pick]
+        if not len(near):
+            return {}
+        pick = torch.randint(len(near), (self.rays // 2,), generator=generator)
+        pick = near[pick.to(near.device)]
         length = distance[pick]
         origins = sample.lidar_origin_m.expand(len(pick), -1)
         rays = Rays(origins, offsets[pick] / length[:, None])

@@ -1,0 +1,72 @@
+"""Training samples: augmentation keeps geometry, pooling keeps planes."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from distillnerf_ros.cameras import CameraRig, camera_rays
+from distillnerf_ros.training.samples import TrainSample, augment, mirrored, pool_depth
+
+
+def ground_sample() -> TrainSample:
+    """One camera 1.5 m above flat ground, looking ahead and 20 degrees left."""
+    turn = torch.tensor(0.35)
+    forward = torch.tensor([turn.cos(), turn.sin(), 0.0])
+    right = torch.tensor([turn.sin(), -turn.cos(), 0.0])
+    pose = torch.eye(4)
+    pose[:3, :3] = torch.stack([right, torch.tensor([0.0, 0.0, -1.0]), forward], dim=1)
+    pose[:3, 3] = torch.tensor([1.0, 0.5, 1.5])
+    k = torch.tensor([[20.0, 0.0, 15.0], [0.0, 20.0, 8.0], [0.0, 0.0, 1.0]])
+    images = torch.rand(1, 3, 16, 32, generator=torch.Generator().manual_seed(0))
+    rig = CameraRig(("CAM",), images, k[None], pose[None], torch.ones(1, dtype=torch.bool))
+    rays = camera_rays(rig.intrinsics, rig.ego_from_camera, (16, 32), (16, 32))
+    depth = -rays.origins[:, 2] / rays.directions[:, 2]
+    depth = torch.where(depth > 0, depth, torch.nan).reshape(1, 16, 32)
+    labels = torch.zeros(1, 16, 32, dtype=torch.uint8)
+    points = rays.at(depth.reshape(-1, 1))[:, 0]
+    points = points[points.isfinite().all(dim=1)]
+    return TrainSample(rig, depth, labels, torch.tensor([0.9, 0.0, 1.8]), points)
+
+
+def surface(sample: TrainSample) -> torch.Tensor:
+    """Points that the depth map describes, in image order."""
+    rig = sample.rig
+    rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, rig.image_size)
+    return rays.at(sample.depth_m.reshape(-1, 1)).reshape(*sample.depth_m.shape, 3)
+
+
+def test_mirrored_images_see_the_mirrored_world() -> None:
+    sample = ground_sample()
+    expected = surface(sample).flip(2) * torch.tensor([1.0, -1.0, 1.0])
+    torch.testing.assert_close(surface(mirrored(sample)), expected, equal_nan=True)
+    torch.testing.assert_close(mirrored(mirrored(sample)).rig.intrinsics, sample.rig.intrinsics)
+
+
+def test_augment_is_repeatable_and_can_lose_a_camera() -> None:
+    sample = ground_sample()
+    once = augment(sample, torch.Generator().manual_seed(3), drop_camera=0.0)
+    again = augment(sample, torch.Generator().manual_seed(3), drop_camera=0.0)
+    assert torch.equal(once.rig.images, again.rig.images)
+    assert once.rig.valid.all()
+    lost = augment(sample, torch.Generator().manual_seed(3), drop_camera=1.0)
+    assert not lost.rig.valid.any()
+
+
+def test_pooled_depth_of_a_plane_is_exact_at_cell_centres() -> None:
+    sample = ground_sample()
+    fine = dataclasses.replace(sample, depth_m=sample.depth_m.clone())
+    pooled = pool_depth(fine.depth_m, (8, 16))
+    rig = sample.rig
+    rays = camera_rays(rig.intrinsics, rig.ego_from_camera, (16, 32), (8, 16))
+    exact = (-rays.origins[:, 2] / rays.directions[:, 2]).reshape(1, 8, 16)
+    smooth = pooled.isfinite() & (exact > 0) & (exact < 4.5)
+    assert smooth.sum() > 15
+    torch.testing.assert_close(pooled[smooth], exact[smooth])
+
+
+def test_pooled_depth_keeps_the_nearer_side_of_an_edge_and_drops_sky() -> None:
+    depth = torch.tensor([[[5.0, 50.0, torch.nan, torch.nan], [5.0, 50.0, torch.nan, 9.0]]])
+    pooled = pool_depth(depth, (1, 2))
+    assert pooled[0, 0, 0].item() == pytest.approx(5.0)
+    assert pooled[0, 0, 1].isnan()

@@ -1,0 +1,133 @@
+"""The trainer: resuming, stopping on bad losses, order of samples."""
+
+import dataclasses
+from itertools import islice
+
+import pytest
+import torch
+
+from distillnerf_ros.config import tiny
+from distillnerf_ros.errors import TrainingError
+from distillnerf_ros.model import DistillNeRF
+from distillnerf_ros.training.objective import LossWeights, Objective, Teacher
+from distillnerf_ros.teachers.pca import Pca
+from distillnerf_ros.training.samples import TrainSample
+from distillnerf_ros.training.trainer import Schedule, ShuffledForever, Trainer
+
+
+def small_config():
+    """A network that steps in a blink."""
+    full = tiny()
+    return dataclasses.replace(
+        full,
+        backbone=dataclasses.replace(
+            full.backbone,
+            image_height_px=32,
+            image_width_px=64,
+            channels=(8, 8, 16),
+            blocks=(1, 1, 1),
+            feature_channels=8,
+        ),
+        coarse_depth=dataclasses.replace(full.coarse_depth, inner_bins=12, outer_bins=4),
+        fine_depth=dataclasses.replace(full.fine_depth, candidates=3, hidden_channels=8),
+        render=dataclasses.replace(
+            full.render,
+            ray_rows=16,
+            ray_cols=32,
+            coarse_samples=24,
+            fine_samples=8,
+            decoder_channels=8,
+            decoder_layers=1,
+        ),
+        features=dataclasses.replace(full.features, channels=4),
+    )
+
+
+def ground_glance() -> TrainSample:
+    """Two cameras over flat ground, forwards and backwards."""
+    from distillnerf_ros.cameras import CameraRig, camera_rays
+
+    poses = torch.eye(4).repeat(2, 1, 1)
+    poses[0, :3, :3] = torch.tensor([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+    poses[1, :3, :3] = torch.tensor([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+    poses[:, 2, 3] = 1.5
+    k = torch.tensor([[40.0, 0.0, 32.0], [0.0, 40.0, 12.0], [0.0, 0.0, 1.0]]).repeat(2, 1, 1)
+    images = torch.rand(2, 3, 32, 64, generator=torch.Generator().manual_seed(0))
+    rig = CameraRig(("A", "B"), images, k, poses, torch.ones(2, dtype=torch.bool))
+    rays = camera_rays(k, poses, (32, 64), (32, 64))
+    depth = (-1.5 / rays.directions[:, 2]).reshape(2, 32, 64)
+    depth = torch.where((depth > 0) & (depth < 100), depth, torch.nan)
+    labels = torch.zeros(2, 32, 64, dtype=torch.uint8)
+    angle = torch.linspace(0, 6.28, 400)
+    points = torch.stack([8 * angle.cos(), 8 * angle.sin(), 0 * angle], dim=1)
+    return TrainSample(rig, depth, labels, torch.tensor([0.0, 0.0, 1.8]), points)
+
+
+def make_trainer(objective: Objective | None = None) -> Trainer:
+    torch.manual_seed(0)
+    schedule = Schedule(steps=8, warmup_steps=2, drop_camera=0.5)
+    objective = objective or Objective(views=1, rays=64)
+    return Trainer(DistillNeRF(small_config()), objective, schedule, torch.device("cpu"))
+
+
+def test_resumed_training_equals_uninterrupted_training_to_the_bit(tmp_path) -> None:
+    sample = ground_glance()
+    whole = make_trainer()
+    for _ in range(4):
+        whole.train_step(sample)
+    first = make_trainer()
+    for _ in range(2):
+        first.train_step(sample)
+    first.save_state(tmp_path / "state.safetensors")
+    second = make_trainer()
+    second.load_state(tmp_path / "state.safetensors")
+    for _ in range(2):
+        second.train_step(sample)
+    assert second.step == 4
+    for key, value in whole.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[key]), key
+    for key, value in whole.average.items():
+        assert torch.equal(value, second.average[key]), key
+
+
+def test_every_parameter_learns_from_the_full_objective() -> None:
+    pca = Pca(torch.zeros(6), torch.eye(6)[:4], torch.ones(4), 1.0)
+
+    def dense(images: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.adaptive_avg_pool2d(images, (4, 8)).repeat(1, 2, 1, 1)
+
+    trainer = make_trainer(Objective(teacher=Teacher(dense, pca), views=2, rays=64))
+    terms = trainer.train_step(ground_glance())
+    assert set(terms) == {field.name for field in dataclasses.fields(LossWeights)}
+    for name, parameter in trainer.model.named_parameters():
+        if name != "heads.rgb.bias":
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+def test_a_loss_that_is_not_a_number_stops_with_step_and_term() -> None:
+    trainer = make_trainer()
+    sample = ground_glance()
+    broken = dataclasses.replace(sample.rig, images=sample.rig.images * torch.nan)
+    with pytest.raises(TrainingError, match=r"step 0.*rgb"):
+        trainer.train_step(dataclasses.replace(sample, rig=broken))
+
+
+def test_loss_falls_on_one_glance() -> None:
+    trainer = make_trainer()
+    trainer.schedule = Schedule(steps=40, warmup_steps=2, learning_rate=3e-3, drop_camera=0.0)
+    history = [trainer.train_step(ground_glance())["coarse_depth"] for _ in range(15)]
+    assert sum(history[-5:]) < 0.8 * sum(history[:5])
+
+
+def test_samples_are_shuffled_without_repeats_and_resume_where_they_stopped() -> None:
+    order = list(islice(ShuffledForever(5, seed=1, start=0), 15))
+    assert sorted(order[:5]) == sorted(order[5:10]) == list(range(5))
+    assert order[:5] != order[5:10]
+    assert list(islice(ShuffledForever(5, seed=1, start=7), 8)) == order[7:]
+
+
+def test_schedule_rises_then_falls() -> None:
+    schedule = Schedule(steps=1000, learning_rate=1.0, warmup_steps=100)
+    assert schedule.rate(0) == pytest.approx(0.01)
+    assert schedule.rate(100) == pytest.approx(1.0)
+    assert schedule.rate(1000) == pytest.approx(0.02)

@@ -1,0 +1,1 @@
+"""The ROS 2 node and its tools; the only room that imports ROS."""

@@ -1,4 +1,4 @@
-"""From camera messages to a CameraRig. Messages are read by attribute only: nothing here needs ROS.
+"""From camera messages to a CameraRig; messages are read by attribute: nothing here needs ROS.
 
 Images become RGB uint8 at the size the model wants, calibrations pinhole matrices of that size.
 """
@@ -249,10 +249,38 @@ class CameraInput:
     ego_from_camera: Float64[np.ndarray, "4 4"]
 
 
-def prepare_camera(
-    camera: CameraInput, image_size: tuple[int, int]
-) -> tuple[UInt8[np.ndarray, "H W 3"], Float64[np.ndarray, "3 3"]]:
-    """Decoded, resized and rectified image of one camera, and its K.
+@dataclasses.dataclass(frozen=True)
+class PreparedCamera:
+    """One camera, ready for the model.
+
+    Attributes:
+        image: RGB at the wanted size, rectified.
+        k: pinhole matrix in pixels of ``image``.
+        full_size: height and width of the image as it was sent.
+    """
+
+    image: UInt8[np.ndarray, "H W 3"]
+    k: Float64[np.ndarray, "3 3"]
+    full_size: tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedGlance:
+    """A rig, and what became of each camera that was there.
+
+    Attributes:
+        rig: all cameras; those that could not be used are missing in it.
+        full_sizes: height and width of the image as it was sent, per usable camera.
+        errors: why a camera could not be used.
+    """
+
+    rig: CameraRig
+    full_sizes: dict[str, tuple[int, int]]
+    errors: dict[str, DistillNerfError]
+
+
+def prepare_camera(camera: CameraInput, image_size: tuple[int, int]) -> PreparedCamera:
+    """Decode, resize and rectify the image of one camera.
 
     Raises:
         ImageError: the image is damaged, or its shape contradicts the calibration.
@@ -262,15 +290,15 @@ def prepare_camera(
     if camera.calibration.distortion:
         maps = rectification_maps(camera.calibration, image_size, full_size)
         image = cv2.remap(image, *maps, cv2.INTER_LINEAR)
-    return image, camera.calibration.k(image_size, full_size)
+    return PreparedCamera(image, camera.calibration.k(image_size, full_size), full_size)
 
 
-def rig_from_inputs(
+def prepare_glance(
     names: Sequence[str],
     inputs: Sequence[CameraInput | None],
     image_size: tuple[int, int],
     pool: Executor,
-) -> tuple[CameraRig, dict[str, DistillNerfError]]:
+) -> PreparedGlance:
     """The rig of a glance; a camera that cannot be used is missing in it, and told why.
 
     Args:
@@ -278,31 +306,40 @@ def rig_from_inputs(
         inputs: one entry per name, None where the camera is missing.
         image_size: height and width in pixels of the rig's images.
         pool: where images are decoded (OpenCV releases the interpreter lock).
-
-    Returns:
-        The rig, and an error for each camera that was there and could not be used.
     """
     jobs = [pool.submit(prepare_camera, one, image_size) if one else None for one in inputs]
+    cameras: dict[int, PreparedCamera] = {}
+    errors: dict[str, DistillNerfError] = {}
+    for index, job in enumerate(jobs):
+        try:
+            if job is not None:
+                cameras[index] = job.result()
+        except DistillNerfError as error:
+            errors[names[index]] = error
+    poses = {i: one.ego_from_camera for i, one in enumerate(inputs) if one and i in cameras}
+    rig = _assemble(names, cameras, poses, image_size)
+    sizes = {names[index]: camera.full_size for index, camera in cameras.items()}
+    return PreparedGlance(rig, sizes, errors)
+
+
+def _assemble(
+    names: Sequence[str],
+    cameras: dict[int, PreparedCamera],
+    poses: dict[int, np.ndarray],
+    image_size: tuple[int, int],
+) -> CameraRig:
     count = len(names)
     images = np.zeros((count, *image_size, 3), np.uint8)
-    intrinsics, poses = np.tile(np.eye(3), (count, 1, 1)), np.tile(np.eye(4), (count, 1, 1))
-    valid = np.zeros(count, bool)
-    errors: dict[str, DistillNerfError] = {}
-    for index, (job, one) in enumerate(zip(jobs, inputs, strict=True)):
-        if job is None or one is None:
-            continue
-        try:
-            images[index], intrinsics[index] = job.result()
-        except DistillNerfError as error:
-            errors[one.name] = error
-            continue
-        poses[index], valid[index] = one.ego_from_camera, True
+    # The entries of a missing camera are never looked at; they only have to be invertible.
+    intrinsics, transforms = np.tile(np.eye(3), (count, 1, 1)), np.tile(np.eye(4), (count, 1, 1))
+    for index, camera in cameras.items():
+        images[index], intrinsics[index] = camera.image, camera.k
+        transforms[index] = poses[index]
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(255.0)
-    rig = CameraRig(
+    return CameraRig(
         tuple(names),
         pixels.contiguous(),
         torch.from_numpy(intrinsics).float(),
-        torch.from_numpy(poses).float(),
-        torch.from_numpy(valid),
+        torch.from_numpy(transforms).float(),
+        torch.tensor([index in cameras for index in range(count)]),
     )
-    return rig, errors

@@ -63,8 +63,8 @@ def _entry(
     description: str,
     *,
     unit: str = "",
-    low: float | None = None,
-    high: float | None = None,
+    low: int | float | None = None,
+    high: int | float | None = None,
     choices: tuple[str, ...] = (),
     live: bool = False,
 ) -> Any:

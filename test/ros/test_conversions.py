@@ -16,9 +16,9 @@ from distillnerf_ros.ros.conversions import (
     calibration_from_info,
     decode_image,
     prepare_camera,
+    prepare_glance,
     raw_image,
     rectification_maps,
-    rig_from_inputs,
 )
 
 K = [1266.0, 0.0, 816.0, 0.0, 1266.0, 491.0, 0.0, 0.0, 1.0]
@@ -109,13 +109,13 @@ def test_bayer_is_left_to_cv_bridge():
 
 def test_without_cv_bridge_the_error_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv_bridge", None)
-    with pytest.raises(ImageError, match="CAM_BACK.*'yuv422'.*cv_bridge"):
+    with pytest.raises(ImageError, match=r"CAM_BACK.*'yuv422'.*cv_bridge"):
         raw_image(raw(picture(), "yuv422"), "CAM_BACK")
 
 
 def test_an_encoding_nobody_knows_is_refused_by_name():
     pytest.importorskip("cv_bridge")
-    with pytest.raises(ImageError, match="CAM_BACK.*'banana8'"):
+    with pytest.raises(ImageError, match=r"CAM_BACK.*'banana8'"):
         raw_image(raw(picture(), "banana8"), "CAM_BACK")
 
 
@@ -123,7 +123,7 @@ def test_an_encoding_nobody_knows_is_refused_by_name():
 def test_a_buffer_that_contradicts_its_size_is_refused(change):
     message = raw(picture(), "rgb8")
     message.__dict__.update(change)
-    with pytest.raises(ImageError, match="CAM_BACK.*expected step"):
+    with pytest.raises(ImageError, match=r"CAM_BACK.*expected step"):
         raw_image(message, "CAM_BACK")
 
 
@@ -151,13 +151,13 @@ def test_a_truncated_jpeg_is_refused(keep):
 
 def test_noise_is_no_image():
     message = SimpleNamespace(format="jpeg", data=bytes(range(256)) * 10)
-    with pytest.raises(ImageError, match="CAM_LEFT.*cannot be decoded"):
+    with pytest.raises(ImageError, match=r"CAM_LEFT.*cannot be decoded"):
         decode_image(message, SMALL, "CAM_LEFT")
 
 
 @pytest.mark.parametrize("bad", [[0.0] * 9, [float("nan")] * 9, [-1.0, *K[1:]]])
 def test_k_without_focal_length_is_refused(bad):
-    with pytest.raises(CalibrationError, match="CAM_BACK.*camera_info has k"):
+    with pytest.raises(CalibrationError, match=r"CAM_BACK.*camera_info has k"):
         calibration_from_info(info(k=bad), True, "CAM_BACK")
 
 
@@ -185,9 +185,11 @@ def test_a_rectified_image_uses_the_projection_matrix():
     p = [1000.0, 0, 800, 0, 0, 1000, 450, 0, 0, 0, 1, 0]
     message = info(p=p, d=[0.1, 0, 0, 0, 0])
     rectified = calibration_from_info(message, False, "CAM")
-    assert rectified.matrix[0] == 1000.0 and rectified.distortion == ()
+    assert rectified.matrix[0] == 1000.0
+    assert rectified.distortion == ()
     raw_one = calibration_from_info(message, True, "CAM")
-    assert raw_one.matrix[0] == K[0] and raw_one.distortion == (0.1, 0, 0, 0, 0)
+    assert raw_one.matrix[0] == K[0]
+    assert raw_one.distortion == (0.1, 0, 0, 0, 0)
 
 
 def test_zero_coefficients_mean_rectified():
@@ -198,7 +200,7 @@ def test_zero_coefficients_mean_rectified():
     ("model", "d"), [("banana", [0.1] * 5), ("plumb_bob", [0.1] * 3), ("plumb_bob", [np.nan] * 5)]
 )
 def test_distortion_nobody_knows_is_refused(model, d):
-    with pytest.raises(CalibrationError, match="CAM_BACK.*distortion model"):
+    with pytest.raises(CalibrationError, match=r"CAM_BACK.*distortion model"):
         calibration_from_info(info(model=model, d=d), True, "CAM_BACK")
 
 
@@ -224,24 +226,24 @@ def test_rectification_puts_points_where_a_pinhole_sees_them(model, coefficients
     image[:] = 255 * np.exp(-((grid_u - u) ** 2 + (grid_v - v) ** 2) / 18)[..., None]
     calibration = Calibration(tuple(k.ravel()), (480, 640), coefficients, model)
     message = raw(image.round().astype(np.uint8), "rgb8")
-    flat, new_k = prepare_camera(CameraInput("CAM", message, calibration, np.eye(4)), (480, 640))
-    weight = flat[..., 0].astype(float)
+    flat = prepare_camera(CameraInput("CAM", message, calibration, np.eye(4)), (480, 640))
+    weight = flat.image[..., 0].astype(float)
     centre = [(grid_u + 0.5) * weight, (grid_v + 0.5) * weight]
-    expected = (new_k @ point)[:2]
+    expected = (flat.k @ point)[:2]
     np.testing.assert_allclose([c.sum() / weight.sum() for c in centre], expected, atol=0.1)
 
 
 def test_rectification_maps_are_made_once():
-    calibration = Calibration(tuple(K), (900, 1600), (0.1, 0, 0, 0, 0), "plumb_bob")
+    calibration = Calibration(tuple(K), (900, 1600), (0.1, 0.0, 0.0, 0.0, 0.0), "plumb_bob")
     first = rectification_maps(calibration, SMALL, (900, 1600))
-    again = Calibration(tuple(K), (900, 1600), (0.1, 0, 0, 0, 0), "plumb_bob")
+    again = Calibration(tuple(K), (900, 1600), (0.1, 0.0, 0.0, 0.0, 0.0), "plumb_bob")
     assert rectification_maps(again, SMALL, (900, 1600)) is first
 
 
 def test_an_image_of_another_shape_than_its_calibration_is_refused():
     calibration = calibration_from_info(info(), True, "CAM_BACK")
     camera = CameraInput("CAM_BACK", raw(picture(640, 640), "rgb8"), calibration, np.eye(4))
-    with pytest.raises(ImageError, match="CAM_BACK.*640x640.*1600x900"):
+    with pytest.raises(ImageError, match=r"CAM_BACK.*640x640.*1600x900"):
         prepare_camera(camera, SMALL)
 
 
@@ -257,10 +259,14 @@ def test_rig_of_good_bad_and_missing_cameras():
         CameraInput("C", broken, calibration, np.eye(4)),
     ]
     with ThreadPoolExecutor(2) as pool:
-        rig, errors = rig_from_inputs(("A", "B", "C"), inputs, SMALL, pool)
+        prepared = prepare_glance(("A", "B", "C"), inputs, SMALL, pool)
+    rig, errors = prepared.rig, prepared.errors
+    assert prepared.full_sizes == {"A": (900, 1600)}
     assert rig.valid.tolist() == [True, False, False]
-    assert list(errors) == ["C"] and isinstance(errors["C"], ImageError)
-    assert rig.images.shape == (3, 3, *SMALL) and rig.images.dtype == torch.float32
+    assert list(errors) == ["C"]
+    assert isinstance(errors["C"], ImageError)
+    assert rig.images.shape == (3, 3, *SMALL)
+    assert rig.images.dtype == torch.float32
     assert rig.images[0, 0, 64, 112].item() == pytest.approx(0.5, abs=0.02)
     assert rig.images[1:].abs().sum() == 0
     assert rig.intrinsics[0, 0, 0].item() == pytest.approx(K[0] * 224 / 1600)

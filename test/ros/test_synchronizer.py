@@ -115,7 +115,7 @@ def test_a_late_camera_inside_the_timeout_is_waited_for():
 
 def test_frames_too_late_for_their_glance_are_counted_not_used():
     sync = make()
-    frames = sorted(stream(1)[:5] + [frame(4, 0, delay_s=0.5)], key=lambda f: f.arrival_s)
+    frames = sorted([*stream(1)[:5], frame(4, 0, delay_s=0.5)], key=lambda f: f.arrival_s)
     glances = play(sync, frames)
     assert [len(glance.present) for glance in glances] == [5]
     late = sync.add(frame(4, 0, delay_s=0.6, offset_ns=-20_000_000))

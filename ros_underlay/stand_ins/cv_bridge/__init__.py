@@ -1,4 +1,4 @@
-"""Stand-in for ``cv_bridge`` on machines whose ROS 2 comes from wheels: names and arguments as upstream."""
+"""Stand-in for ``cv_bridge`` where ROS 2 comes from wheels: names and arguments as upstream."""
 
 from cv_bridge.core import CvBridge, CvBridgeError
 

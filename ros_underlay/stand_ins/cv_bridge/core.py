@@ -25,7 +25,7 @@ class CvBridge:
             desired_encoding: Encoding wanted; "passthrough" = the message's own.
 
         Raises:
-            CvBridgeError: Unknown encoding, too little data, or no way from one encoding to the other.
+            CvBridgeError: Unknown encoding, too little data, or no way between the encodings.
         """
         try:
             source = encodings.parse(img_msg.encoding)
@@ -113,7 +113,7 @@ _BIG = sys.byteorder == "big"
 
 
 def _pixels(message: Image, encoding: encodings.Encoding) -> np.ndarray:
-    """Array (H, W) or (H, W, C) in native byte order, a view of the message where it can be one."""
+    """Array (H, W) or (H, W, C) in native byte order, a view of the message where possible."""
     dtype = encoding.dtype.newbyteorder(">" if message.is_bigendian else "<")
     row_bytes = message.width * encoding.channels * dtype.itemsize
     step = message.step or row_bytes

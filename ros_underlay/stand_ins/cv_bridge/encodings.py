@@ -1,4 +1,4 @@
-"""What the encodings of ``sensor_msgs/msg/Image`` mean. Source: sensor_msgs/image_encodings.hpp."""
+"""What the encodings of ``sensor_msgs/msg/Image`` mean (sensor_msgs/image_encodings.hpp)."""
 
 import re
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _COLOURS = {
     for pattern in ("rggb", "bggr", "gbrg", "grbg")
     for bits in (8, 16)
 }
-# OpenCV names a Bayer pattern by the 2x2 block at row 1, column 1, ROS by the one at row 0, column 0.
+# OpenCV names a Bayer pattern by the 2x2 block at row 1, column 1, ROS by that at row 0, column 0.
 _TO_BGR = {
     "mono": cv2.COLOR_GRAY2BGR,
     "rgb": cv2.COLOR_RGB2BGR,
@@ -63,7 +63,7 @@ class Encoding:
         name: As in Image.encoding.
         dtype: Type of one channel, native byte order.
         channels: Channels of one pixel.
-        is_colour: Whether the channels are known to be a colour, so that others can be made of them.
+        is_colour: Whether the channels are known to be a colour, so others can be made of it.
     """
 
     name: str

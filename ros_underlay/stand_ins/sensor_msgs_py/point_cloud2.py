@@ -30,7 +30,7 @@ def dtype_from_fields(fields: Iterable[PointField], point_step: int | None = Non
     """Structured dtype of one point.
 
     Args:
-        fields: Description of the point; a field with count > 1 becomes ``name_0``, ``name_1``, ...
+        fields: Description of the point; one with count > 1 becomes ``name_0``, ``name_1``, ...
         point_step: Bytes from one point to the next; None = no padding after the last field.
 
     Raises:
@@ -65,7 +65,7 @@ def read_points(
         cloud: The message.
         field_names: Fields to keep; None = all.
         skip_nans: Leave out points with a NaN in any kept field.
-        uvs: Indices of the points wanted: of shape (P,), or pairs (column u, row v) of an organised cloud.
+        uvs: Indices (P,) of the points wanted, or pairs (column u, row v) if organised.
         reshape_organized_cloud: Return (height, width) instead of (height * width,).
 
     Returns:
@@ -151,7 +151,8 @@ def create_cloud(
     Args:
         header: Stamp and frame.
         fields: Description of one point.
-        points: Structured array (P,) whose fields lie as described, plain array (P, fields), or sequence of tuples.
+        points: Structured array (P,) whose fields lie as described, plain array (P, fields), or
+            sequence of tuples.
         step: Bytes from one point to the next; None = no padding.
 
     Raises:
@@ -179,7 +180,8 @@ def _structured(points: np.ndarray | Iterable, dtype: np.dtype) -> np.ndarray:
     if isinstance(points, np.ndarray) and points.dtype.names is not None:
         if points.dtype != dtype or points.ndim != 1:
             raise ValueError(
-                f"points are {points.dtype} of shape {points.shape}, the fields say {dtype} of shape (P,)"
+                f"points are {points.dtype} of shape {points.shape}, "
+                f"the fields say {dtype} of shape (P,)"
             )
         return np.ascontiguousarray(points)
     if isinstance(points, np.ndarray):

@@ -1,4 +1,4 @@
-"""Stand-in for ``tf2_ros`` on machines whose ROS 2 comes from wheels: names and arguments as upstream."""
+"""Stand-in for ``tf2_ros`` where ROS 2 comes from wheels: names and arguments as upstream."""
 
 from tf2_ros.buffer import Buffer
 from tf2_ros.exceptions import (

@@ -25,13 +25,12 @@ _QUATERNION_TOLERANCE = 1e-2
 
 
 class Buffer:
-    """Transforms heard so far, looked up and interpolated by name and time. Safe between threads."""
+    """Transforms heard so far, looked up and interpolated by name and time. Thread-safe."""
 
     def __init__(self, cache_time: Duration | None = None, node: Node | None = None) -> None:
-        """
-        Args:
-            cache_time: How far moving frames are remembered behind their newest; None = 10 s.
-            node: Taken for the sake of upstream's signature.
+        """Args:
+        cache_time: How far moving frames are remembered behind their newest; None = 10 s.
+        node: Taken for the sake of upstream's signature.
         """
         cache_s = _DEFAULT_CACHE_S
         self._cache_ns = int(cache_s * 1e9) if cache_time is None else cache_time.nanoseconds
@@ -43,7 +42,7 @@ class Buffer:
         """Take in one moving transform.
 
         Raises:
-            InvalidArgumentException: An empty name, equal names, NaN or a rotation of no unit length.
+            InvalidArgumentException: An empty name, equal names, NaN or no unit rotation.
         """
         self._set(transform, is_static=False)
 
@@ -101,7 +100,7 @@ class Buffer:
         fixed_frame: str,
         timeout: Duration | None = None,
     ) -> TransformStamped:
-        """As `lookup_transform`, from source at one time to target at another, by a frame that stands still."""
+        """As `lookup_transform`, between two times, by way of a frame that stands still."""
         target, source, fixed = _name(target_frame), _name(source_frame), _name(fixed_frame)
 
         def look() -> TransformStamped:
@@ -173,7 +172,8 @@ class Buffer:
         """From a frame towards its root, as far as is known at that time.
 
         Returns:
-            ancestor_from_frame (4, 4) by ancestor, nearest first, and what ended the climb short of the root.
+            ancestor_from_frame (4, 4) by ancestor, nearest first, and what ended the climb short
+            of the root.
         """
         above = {frame: np.eye(4)}
         name = frame
@@ -237,8 +237,8 @@ def _sample(transform: TransformStamped, child: str) -> Sample:
     # Written so that NaN fails as well.
     if not (np.isfinite(translation).all() and abs(length - 1.0) < _QUATERNION_TOLERANCE):
         raise InvalidArgumentException(
-            f"transform from [{parent}] to [{child}]: translation {translation.tolist()}, rotation "
-            f"{rotation.tolist()} of length {length}; expected finite numbers and length 1"
+            f"transform from [{parent}] to [{child}]: translation {translation.tolist()}, "
+            f"rotation {rotation.tolist()} of length {length}; expected finite numbers, length 1"
         )
     stamp = transform.header.stamp
     stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec

@@ -9,13 +9,12 @@ from tf2_msgs.msg import TFMessage
 
 
 class StaticTransformBroadcaster:
-    """Publisher of /tf_static. Late subscribers get the last message, so each one holds all sent so far."""
+    """Publisher of /tf_static. Late subscribers get the last message, so each holds all."""
 
     def __init__(self, node: Node, qos: QoSProfile | int | None = None) -> None:
-        """
-        Args:
-            node: Whose publisher this is.
-            qos: None = reliable, transient_local, depth 1.
+        """Args:
+        node: Whose publisher this is.
+        qos: None = reliable, transient_local, depth 1.
         """
         latched = QoSProfile(
             depth=1,

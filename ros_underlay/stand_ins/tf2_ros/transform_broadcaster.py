@@ -12,10 +12,9 @@ class TransformBroadcaster:
     """Publisher of /tf."""
 
     def __init__(self, node: Node, qos: QoSProfile | int | None = None) -> None:
-        """
-        Args:
-            node: Whose publisher this is.
-            qos: None = reliable, volatile, depth 100.
+        """Args:
+        node: Whose publisher this is.
+        qos: None = reliable, volatile, depth 100.
         """
         self.pub_tf = node.create_publisher(
             TFMessage, "/tf", QoSProfile(depth=100) if qos is None else qos

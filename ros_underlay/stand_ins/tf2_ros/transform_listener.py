@@ -1,6 +1,7 @@
 """Fills a Buffer from /tf and /tf_static."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Thread
 
 from geometry_msgs.msg import TransformStamped
@@ -27,13 +28,12 @@ class TransformListener:
         qos: QoSProfile | int | None = None,
         static_qos: QoSProfile | int | None = None,
     ) -> None:
-        """
-        Args:
-            buffer: Where transforms go.
-            node: Whose subscriptions these are.
-            spin_thread: Spin the node in a thread of its own; then nobody else may spin it.
-            qos: For /tf; None = reliable, volatile, depth 100.
-            static_qos: For /tf_static; None = reliable, transient_local, depth 100.
+        """Args:
+        buffer: Where transforms go.
+        node: Whose subscriptions these are.
+        spin_thread: Spin the node in a thread of its own; then nobody else may spin it.
+        qos: For /tf; None = reliable, volatile, depth 100.
+        static_qos: For /tf_static; None = reliable, transient_local, depth 100.
         """
         self.buffer = buffer
         self.node = node
@@ -60,10 +60,9 @@ class TransformListener:
             self.dedicated_listener_thread.start()
 
     def _spin(self) -> None:
-        try:
+        # Where the context goes first, there is nothing left to listen to.
+        with suppress(ExternalShutdownException):
             self.executor.spin()
-        except ExternalShutdownException:
-            pass  # The context went first: there is nothing left to listen to.
 
     def unregister(self) -> None:
         """Stop listening."""

@@ -1,4 +1,4 @@
-"""Stand-in for ``tf_transformations``: rotations and poses as 4x4 matrices and quaternions (x, y, z, w).
+"""Stand-in for ``tf_transformations``: rotations and poses, quaternions (x, y, z, w).
 
 The arithmetic is transforms3d's; this adds the ROS order of quaternions and the 4x4 form.
 """

@@ -1,0 +1,66 @@
+"""What all tests share: a ROS domain of their own, the same examples each time, small inputs."""
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Callable
+
+import hypothesis
+import pytest
+import torch
+
+from distillnerf_ros.cameras import CAMERA_NAMES, CameraRig
+from distillnerf_ros.config import BackboneConfig, FeatureConfig, ModelConfig, VoxelConfig, tiny
+
+# ./run test sets these; pytest called by itself gets the same isolation.
+os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+os.environ.setdefault("ROS_LOG_DIR", os.path.join(tempfile.gettempdir(), "distillnerf_ros_test_log"))
+
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session")
+def make_rig() -> Callable[..., CameraRig]:
+    """Level cameras looking outwards, evenly around the vehicle, with noise for images."""
+
+    def make(size: tuple[int, int] = (32, 64), count: int = 6, seed: int = 0) -> CameraRig:
+        yaw = -torch.arange(count) * (2 * torch.pi / count)
+        zero, one = torch.zeros(count), torch.ones(count)
+        right = torch.stack([yaw.sin(), -yaw.cos(), zero], dim=-1)
+        ahead = torch.stack([yaw.cos(), yaw.sin(), zero], dim=-1)
+        pose = torch.eye(4).repeat(count, 1, 1)
+        pose[:, :3, :3] = torch.stack([right, torch.stack([zero, zero, -one], -1), ahead], dim=-1)
+        pose[:, :3, 3] = 0.5 * ahead + torch.tensor([0.0, 0.0, 1.6])
+        height, width = size
+        k = torch.tensor([[0.8 * width, 0, width / 2], [0, 0.8 * width, height / 2], [0, 0, 1]])
+        images = torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(seed))
+        valid = torch.ones(count, dtype=torch.bool)
+        return CameraRig(CAMERA_NAMES[:count], images, k.repeat(count, 1, 1), pose, valid)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_config() -> ModelConfig:
+    """``tiny`` made small enough to encode a glance of 32x64 pixels in a blink."""
+    config = tiny()
+    return dataclasses.replace(
+        config,
+        preset="small",
+        backbone=BackboneConfig(32, 64, (8, 12, 16), (1, 1, 1), 2, 8),
+        coarse_depth=dataclasses.replace(config.coarse_depth, inner_bins=16, outer_bins=4),
+        fine_depth=dataclasses.replace(config.fine_depth, candidates=3, hidden_channels=8),
+        voxels=VoxelConfig(4, 6, 8, 8, 1, 1, completion=True),
+        render=dataclasses.replace(
+            config.render,
+            coarse_samples=32,
+            fine_samples=12,
+            ray_rows=16,
+            ray_cols=32,
+            decoder_channels=8,
+            decoder_layers=1,
+        ),
+        features=FeatureConfig(5),
+    )

@@ -156,12 +156,13 @@ def _write(folder: Path, messages: Iterator[BagMessage]) -> None:
                     message.topic,
                     message.msgtype,
                     typestore=bag_messages.typestore(),
-                    offered_qos_profiles=[_rosbags_qos(message.qos)],
+                    offered_qos_profiles=[rosbags_qos(message.qos)],
                 )
             writer.write(connections[message.topic], message.stamp_ns, message.data)
 
 
-def _rosbags_qos(qos: OfferedQos) -> Any:
+def rosbags_qos(qos: OfferedQos) -> Any:
+    """The same QoS as rosbags writes it."""
     from rosbags import interfaces as ros
 
     forever = ros.QosTime(9223372036, 854775807)  # rmw's infinite duration

@@ -1,17 +1,23 @@
 """Reading rosbag2 recordings, whole or cut short, without ROS."""
 
 import dataclasses
+import io
 import os
 import re
 import sqlite3
 import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from distillnerf_ros.errors import DatasetError
 
 _MCAP_MAGIC = b"\x89MCAP0\r\n"
+_CHUNK_OPCODE = b"\x06"
+# A chunk: opcode 1 byte, length 8, start 8, end 8, size 8, CRC 4, compression 4 + n, length 8,
+# then its records (MCAP specification).
+_COMPRESSION_AT = 37
+_CHUNK_RECORDS_AT = _COMPRESSION_AT + 4 + 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,13 +253,12 @@ def _scan_cut(file: Path, topics: Collection[str] | None) -> Iterator[BagMessage
     """Read records in file order until the file ends."""
     from mcap.exceptions import McapError
     from mcap.records import Channel, Message, Schema
-    from mcap.stream_reader import StreamReader
 
     schemas: dict[int, str] = {}
     channels: dict[int, tuple[str, str, OfferedQos]] = {}
     with file.open("rb") as stream:
         try:
-            for record in StreamReader(stream).records:
+            for record in _records_before_cut(stream):
                 if isinstance(record, Schema):
                     schemas[record.id] = record.name
                 elif isinstance(record, Channel):
@@ -267,6 +272,26 @@ def _scan_cut(file: Path, topics: Collection[str] | None) -> Iterator[BagMessage
             reason = f" ({error})" if str(error) else ""
             raise _CutError(f"{file.name} is cut after {_size(file)}{reason}.") from error
     raise _CutError(f"{file.name} is cut after {_size(file)}.")
+
+
+def _records_before_cut(stream: BinaryIO) -> Iterator[Any]:
+    """MCAP records up to the cut, also those inside a cut chunk if it is not compressed."""
+    from mcap.exceptions import EndOfFile
+    from mcap.records import Chunk
+    from mcap.stream_reader import StreamReader, breakup_chunk
+
+    whole_bytes = 0
+    try:
+        for record in StreamReader(stream, emit_chunks=True).records:
+            whole_bytes = stream.tell()
+            yield from breakup_chunk(record) if isinstance(record, Chunk) else [record]
+    except (EndOfFile, struct.error):
+        stream.seek(whole_bytes)
+        rest = stream.read()
+        if rest[:1] == _CHUNK_OPCODE and rest[_COMPRESSION_AT : _COMPRESSION_AT + 4] == bytes(4):
+            inner = io.BytesIO(rest[_CHUNK_RECORDS_AT:])
+            yield from StreamReader(inner, skip_magic=True).records
+        raise
 
 
 def _size(file: Path) -> str:

@@ -2,7 +2,6 @@
 
 import functools
 import gc
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import torch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -238,8 +238,12 @@ class DistillNerfNode(LifecycleNode):
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until it is interrupted; the exit status is 0 then."""
     rclpy.init(args=sys.argv if arguments is None else arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    node = DistillNerfNode()
+    try:
+        node = DistillNerfNode()
+    except (InvalidParameterValueException, InvalidParameterTypeException) as error:
+        print(f"distillnerf_node: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 1
     executor = MultiThreadedExecutor(num_threads=2)
     executor.add_node(node)
     try:

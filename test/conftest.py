@@ -15,7 +15,9 @@ from distillnerf_ros.config import BackboneConfig, FeatureConfig, ModelConfig, V
 # ./run test sets these; pytest called by itself gets the same isolation.
 os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-os.environ.setdefault("ROS_LOG_DIR", os.path.join(tempfile.gettempdir(), "distillnerf_ros_test_log"))
+os.environ.setdefault(
+    "ROS_LOG_DIR", os.path.join(tempfile.gettempdir(), "distillnerf_ros_test_log")
+)
 
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("repeatable")

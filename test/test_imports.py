@@ -51,7 +51,7 @@ ROS = {
     "tf_transformations",
     "visualization_msgs",
 }
-# Slow to import or not everywhere installed: loaded where features, texts, files or plots are made.
+# Slow to import or not installed everywhere: loaded where they are used.
 HEAVY = {"matplotlib", "nuscenes", "open_clip", "timm", "torchvision"}
 
 
@@ -78,7 +78,7 @@ def imported_modules(module: str, source: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             above = module.split(".")[: -node.level] if node.level else []
             base = ".".join([*above, *filter(None, [node.module])])
-            # `from distillnerf_ros import errors` imports a room; `from x.y import z` at least x.y.
+            # `from distillnerf_ros import errors` imports a room, `from x.y import z` x.y.
             names |= {f"{base}.{a.name}" for a in node.names} if base == PACKAGE else {base}
     return names
 

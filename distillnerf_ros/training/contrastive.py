@@ -1,0 +1,247 @@
+"""Teaches a small OpenCLIP model what the procedural world looks like and what it is called.
+
+Regions of rendered views (single patches, and whole things averaged over their patches) and
+texts are put into one space by InfoNCE in both directions (Radford et al., ICML 2021), with many
+wordings per thing, several true texts per region, texts about absent things, and random words. The
+dense features of the result are the targets the voxel field is distilled from.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from distillnerf_ros.errors import TrainingError
+from distillnerf_ros.teachers.open_clip import EMBEDDED_CLIP, DenseClip, load_clip
+from distillnerf_ros.teachers.pca import Pca
+from distillnerf_ros.training.contrastive_step import (
+    StepConfig,
+    TextSampler,
+    batch_statistics,
+    step_loss,
+)
+from distillnerf_ros.training.dense_eval import DenseScores, score_dense
+from distillnerf_ros.training.phrases import PhraseBook
+from distillnerf_ros.training.view_cache import load_views, render_views
+from distillnerf_ros.training.windows import Views, cut_windows
+
+VERB_HELP = "teach the small CLIP the words and looks of the procedural world"
+EXAMPLE = (
+    "distillnerf teach --out runs/clip --views runs/views --glances 400 --steps 3000 "
+    "--json runs/clip.json"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class TeachConfig:
+    """Schedule of the contrastive training.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: windows per step.
+        learning_rate: peak, reached after ``warmup`` steps, then a cosine to zero.
+        warmup: steps.
+        weight_decay: of matrices; the token table has none, for most tokens are rarely seen.
+        zoom: least and most magnification of a window.
+        average: decay of the moving average of the weights that is kept.
+        log_every, save_every: steps.
+        components: C of the principal components.
+    """
+
+    steps: int = 3000
+    batch: int = 16
+    learning_rate: float = 1e-3
+    warmup: int = 150
+    weight_decay: float = 0.05
+    zoom: tuple[float, float] = (1.0, 2.0)
+    average: float = 0.995
+    log_every: int = 25
+    save_every: int = 200
+    components: int = 24
+
+
+class Teaching:
+    """The state of a training: model, moving average, optimiser and step; saved and resumed."""
+
+    def __init__(self, config: TeachConfig, folder: Path, seed: int) -> None:
+        """Start from random weights, or from what the folder holds."""
+        torch.manual_seed(seed)
+        self.config, self.folder, self.seed = config, folder, seed
+        self.model, self.tokenizer = load_clip(EMBEDDED_CLIP, pretrained=False)
+        self.average = {k: v.clone() for k, v in self.model.state_dict().items()}
+        tables = [p for n, p in self.model.named_parameters() if p.ndim < 2 or "embedding" in n]
+        matrices = [
+            p for n, p in self.model.named_parameters() if p.ndim >= 2 and "embedding" not in n
+        ]
+        groups = [
+            {"params": matrices, "weight_decay": config.weight_decay},
+            {"params": tables, "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
+        self.step = 0
+        if self._state_path.exists():
+            self._resume()
+
+    @property
+    def _state_path(self) -> Path:
+        return self.folder / "state.safetensors"
+
+    def learning_rate(self) -> float:
+        """Linear warm-up, then a cosine."""
+        c = self.config
+        if self.step < c.warmup:
+            return c.learning_rate * (self.step + 1) / c.warmup
+        done = (self.step - c.warmup) / max(c.steps - c.warmup, 1)
+        return c.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+    def update(self, loss: Tensor) -> None:
+        """One optimiser step, and one of the moving average.
+
+        Raises:
+            TrainingError: the loss is not a number.
+        """
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.step}; the last good state is in "
+                f"{self.folder}: lower the learning rate and run again to go on from there"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(max=math.log(StepConfig().max_scale))
+            # Early averages would otherwise remember the random start.
+            decay = min(self.config.average, (1 + self.step) / (10 + self.step))
+            for name, value in self.model.state_dict().items():
+                self.average[name].lerp_(value, 1 - decay)
+        self.step += 1
+
+    def averaged(self) -> nn.Module:
+        """A model with the moving average as weights."""
+        model, _ = load_clip(EMBEDDED_CLIP, pretrained=False)
+        model.load_state_dict(self.average)
+        return model.eval()
+
+    def save(self) -> None:
+        """Write everything a resume needs (no pickle)."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        tensors["step"] = torch.tensor(self.step)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        fresh = self._state_path.with_suffix(".new")
+        save_file({k: v.contiguous() for k, v in tensors.items()}, fresh)
+        fresh.replace(self._state_path)
+
+    def _resume(self) -> None:
+        tensors = load_file(self._state_path)
+        self.step = int(tensors.pop("step"))
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
+        for key, value in tensors.items():
+            kind, _, name = key.partition(".")
+            parts[kind][name] = value
+        self.model.load_state_dict(parts["model"])
+        self.average = parts["average"]
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in parts["optimizer"].items():
+            index, _, name = key.partition(".")
+            state.setdefault(int(index), {})[name] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def teach(
+    teaching: Teaching, views: Views, curve: list[dict[str, float]], step_config: StepConfig
+) -> None:
+    """Train until the configured number of steps, logging to the console and to the curve."""
+    config = teaching.config
+    sampler = TextSampler(teaching.tokenizer, PhraseBook(views.table))
+    size, patch = teaching.model.visual.image_size, teaching.model.visual.patch_size[0]
+    parts: list[dict[str, float]] = []
+    began = time.perf_counter()
+    while teaching.step < config.steps:
+        rng = np.random.default_rng([teaching.seed, teaching.step])
+        torch.manual_seed(int(rng.integers(2**31)))
+        index = rng.integers(len(views.images), size=config.batch)
+        windows = cut_windows(views, index, size, patch, config.zoom, rng)
+        loss, part = step_loss(teaching.model, windows, sampler, step_config, rng)
+        teaching.update(loss)
+        parts.append(part)
+        if teaching.step % config.log_every == 0:
+            seconds = (time.perf_counter() - began) / len(parts)
+            row = {"step": teaching.step, "seconds_per_step": seconds, **batch_statistics(parts)}
+            curve.append(row)
+            print("  ".join(f"{k} {v:.4g}" for k, v in row.items()), flush=True)
+            parts, began = [], time.perf_counter()
+        if teaching.step % config.save_every == 0:
+            teaching.save()
+    teaching.save()
+
+
+@torch.no_grad()
+def fit_components(dense: DenseClip, views: Views, components: int, seed: int) -> Pca:
+    """Principal components of the dense features of whole views."""
+    rng = np.random.default_rng(seed)
+    samples = []
+    for view in rng.permutation(len(views.images))[:400]:
+        image = torch.from_numpy(views.images[view]).permute(2, 0, 1)[None].float() / 255
+        features = dense(image)[0].flatten(1).T
+        samples.append(features[torch.from_numpy(rng.permutation(len(features))[:128])])
+    return Pca.fit(torch.cat(samples), components)
+
+
+def export(model: nn.Module, pca: Pca, folder: Path) -> None:
+    """Write the weights as fp16 and the components, under the names the package ships."""
+    half = {k: v.half().contiguous() for k, v in model.state_dict().items()}
+    save_file(half, folder / f"{EMBEDDED_CLIP}.safetensors")
+    pca.save(folder / f"{EMBEDDED_CLIP}_pca.safetensors")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``distillnerf teach``."""
+    default = TeachConfig()
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; resumes there")
+    parser.add_argument("--views", type=Path, required=True, help="folder of rendered views")
+    parser.add_argument("--glances", type=int, default=400, help="glances to train on")
+    parser.add_argument("--seed", type=int, default=1000, help="first world seed to train on")
+    parser.add_argument("--eval-seed", type=int, default=9000, help="first world seed to judge on")
+    parser.add_argument("--eval-glances", type=int, default=16, help="glances to judge on")
+    parser.add_argument("--steps", type=int, default=default.steps, help="optimiser steps")
+    parser.add_argument("--batch", type=int, default=default.batch, help="windows per step")
+    parser.add_argument("--json", type=Path, help="write the curve and the scores here")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render what is missing, train, judge on unseen seeds, export."""
+    config = TeachConfig(steps=args.steps, batch=args.batch)
+    render_views(args.views, args.seed, args.glances)
+    render_views(args.views, args.eval_seed, args.eval_glances)
+    views = load_views(args.views, args.seed, args.glances)
+    teaching = Teaching(config, args.out, args.seed)
+    curve: list[dict[str, float]] = []
+    teach(teaching, views, curve, StepConfig())
+    model = teaching.averaged()
+    pca = fit_components(DenseClip.of(model.visual), views, config.components, args.seed)
+    export(model, pca, args.out)
+    unseen = load_views(args.views, args.eval_seed, args.eval_glances)
+    scores = score_dense(model, teaching.tokenizer, unseen, pca)
+    print(scores.table())
+    if args.json:
+        report = {"config": dataclasses.asdict(config), "curve": curve}
+        args.json.write_text(json.dumps(report | {"scores": _plain(scores)}, indent=1))
+    return 0
+
+
+def _plain(scores: DenseScores) -> dict[str, object]:
+    return dataclasses.asdict(scores)

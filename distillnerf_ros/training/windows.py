@@ -1,0 +1,143 @@
+"""Windows of rendered views and what each of their patches shows."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from distillnerf_ros.taxonomy import FREE_LABEL, OCC3D_CLASSES, SKY_LABEL
+from distillnerf_ros.training.phrases import Thing
+
+# A thin thing fills little of a patch, yet is what the patch is asked for.
+_THIN = {"barrier", "bicycle", "motorcycle", "pedestrian", "traffic cone", "others"}
+_THIN_WEIGHT = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """V views and, per pixel, the thing it shows.
+
+    Attributes:
+        images: (V, H, W, 3) RGB.
+        things: (V, H, W) index into ``table``.
+        table: every thing that occurs.
+    """
+
+    images: UInt8[np.ndarray, "V H W 3"]
+    things: Int[np.ndarray, "V H W"]
+    table: tuple[Thing, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """B windows cut from views, resampled to one size.
+
+    Attributes:
+        images: (B, 3, h, w) RGB in 0..1.
+        things: (B, rows, cols) index of the thing each patch shows.
+        boxes: (B, 4) left, top, right, bottom of the window as fractions of its view.
+    """
+
+    images: Float[Tensor, "B 3 h w"]
+    things: Int[Tensor, "B rows cols"]
+    boxes: Float[Tensor, "B 4"]
+
+
+def patch_things(
+    things: Int[Tensor, "B H W"], table: Sequence[Thing], patch: int
+) -> Int[Tensor, "B rows cols"]:
+    """The thing that stands for each patch: a pixel of the class with most (weighted) pixels.
+
+    Args:
+        things: (B, H, W) thing of each pixel; H and W are multiples of the patch.
+        table: what the indices mean.
+        patch: edge of a patch in pixels.
+    """
+    classes = torch.tensor([FREE_LABEL if t.label == SKY_LABEL else t.label for t in table])
+    weights = torch.ones(FREE_LABEL + 1)
+    weights[[i for i, name in enumerate(OCC3D_CLASSES) if name in _THIN]] = _THIN_WEIGHT
+    pixels = F.unfold(things[:, None].float(), patch, stride=patch).long()  # (B, patch^2, cells)
+    labels = classes[pixels]
+    votes = F.one_hot(labels, FREE_LABEL + 1).sum(1) * weights  # (B, cells, classes)
+    winner = votes.argmax(-1)
+    # Among the winning class's pixels, the middle one of the scan stands for the patch.
+    mine = labels == winner[:, None]
+    rank = mine.long().cumsum(1)
+    middle = (mine & (rank == (rank[:, -1:] + 1) // 2)).float().argmax(1, keepdim=True)
+    chosen = pixels.gather(1, middle)[:, 0]
+    return chosen.unflatten(1, (things.shape[1] // patch, things.shape[2] // patch))
+
+
+def cut_windows(
+    views: Views,
+    index: Sequence[int],
+    size: tuple[int, int],
+    patch: int,
+    zoom: tuple[float, float],
+    rng: np.random.Generator,
+) -> Windows:
+    """Cut one window at random from each view, sometimes mirrored, with jittered brightness.
+
+    Args:
+        views: the views.
+        index: which of them.
+        size: height and width of the windows in pixels.
+        patch: edge of a patch in pixels.
+        zoom: least and most magnification; 1 is the whole view.
+        rng: draws places, zooms and brightness.
+    """
+    height, width = views.things.shape[1:]
+    images, things, boxes = [], [], []
+    for view in index:
+        share = 1 / rng.uniform(*zoom)
+        rows, cols = max(round(height * share), 1), max(round(width * share), 1)
+        top, left = rng.integers(height - rows + 1), rng.integers(width - cols + 1)
+        part = (slice(top, top + rows), slice(left, left + cols))
+        image = torch.from_numpy(views.images[view][part]).permute(2, 0, 1)[None].float() / 255
+        image = F.interpolate(image, size, mode="bilinear", antialias=True)
+        shown = torch.from_numpy(views.things[view][part].astype(np.float32))[None, None]
+        shown = F.interpolate(shown, size, mode="nearest-exact")[0, 0]
+        if rng.random() < 0.5:
+            image, shown = image.flip(-1), shown.flip(-1)
+        images.append(_jitter(image, rng))
+        things.append(shown.long())
+        boxes.append([left / width, top / height, (left + cols) / width, (top + rows) / height])
+    shows = patch_things(torch.stack(things), views.table, patch)
+    return Windows(torch.cat(images), shows, torch.tensor(boxes, dtype=torch.float32))
+
+
+def _jitter(image: Float[Tensor, "1 3 h w"], rng: np.random.Generator) -> Tensor:
+    gain, gamma = rng.uniform(0.75, 1.3), rng.uniform(0.8, 1.25)
+    tint = torch.tensor(rng.uniform(0.94, 1.06, size=(1, 3, 1, 1)), dtype=torch.float32)
+    noise = torch.from_numpy(rng.standard_normal(image.shape, dtype=np.float32))
+    bright = (image.clamp(min=1e-4) ** gamma) * gain * tint
+    return (bright + noise * float(rng.uniform(0, 0.02))).clamp(0, 1)
+
+
+def window_positions(
+    table: Float[Tensor, "P D"], grid: tuple[int, int], boxes: Float[Tensor, "B 4"]
+) -> Float[Tensor, "B P D"]:
+    """Position embeddings of windows: the view's own, interpolated at the windows' patches.
+
+    So a magnified window sees what a larger view would see there.
+
+    Args:
+        table: (1 + rows * cols, D) position embeddings, the class token's first.
+        grid: rows and columns of the table.
+        boxes: (B, 4) see ``Windows``.
+    """
+    rows, cols = grid
+    y = (torch.arange(rows) + 0.5) / rows
+    x = (torch.arange(cols) + 0.5) / cols
+    left, top, right, bottom = boxes.unbind(1)
+    v = (top[:, None] + y * (bottom - top)[:, None])[:, :, None].expand(-1, rows, cols)
+    u = (left[:, None] + x * (right - left)[:, None])[:, None, :].expand(-1, rows, cols)
+    places = torch.stack([u, v], dim=-1) * 2 - 1
+    planes = table[1:].T.unflatten(1, grid)[None].expand(len(boxes), -1, -1, -1)
+    inside = F.grid_sample(planes, places.to(planes), padding_mode="border", align_corners=False)
+    first = table[:1].expand(len(boxes), 1, -1)
+    return torch.cat([first, inside.flatten(2).transpose(1, 2)], dim=1)

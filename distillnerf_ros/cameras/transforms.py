@@ -1,5 +1,7 @@
 """Rigid transforms as 4x4 matrices, named ``a_from_b``: they map b coordinates to a."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -9,8 +11,8 @@ from distillnerf_ros.errors import CalibrationError
 
 
 def matrix_from_quaternion(
-    quaternion_wxyz: np.ndarray | tuple[float, ...] | list[float],
-    translation_m: np.ndarray | tuple[float, ...] | list[float],
+    quaternion_wxyz: np.ndarray | Sequence[float | int],
+    translation_m: np.ndarray | Sequence[float | int],
 ) -> np.ndarray:
     """Build a 4x4 float64 transform from a quaternion (w, x, y, z) and a translation in metres.
 

@@ -46,6 +46,7 @@ class Diagnostics:
         """
         cameras = zip(self._health.cameras.values(), synchronizer.counts, strict=True)
         statuses = [self._camera(health, counts) for health, counts in cameras]
+        self._warn_of_silence()
         statuses.append(self._glances(synchronizer, spread_s))
         statuses.append(self._model(running))
         message = DiagnosticArray(status=statuses)
@@ -59,7 +60,6 @@ class Diagnostics:
         if silent_s > self._parameters().no_image_warn_s:
             text = f"no images for {silent_s:.0f} s on {health.topic}: {self._cause(health)}"
             level = DiagnosticStatus.WARN if health.ever_arrived else DiagnosticStatus.ERROR
-            self._health.notice(health.name, text)
         elif new_problems:
             level, text = DiagnosticStatus.WARN, health.last_problem
         values = {
@@ -77,6 +77,18 @@ class Diagnostics:
             values["last_problem"] = health.last_problem
         return self._status(f"camera {health.name}", level, text, values)
 
+    def _warn_of_silence(self) -> None:
+        """One line for all cameras that are silent for the same reason."""
+        limit_s = self._parameters().no_image_warn_s
+        reasons: dict[str, list[CameraHealth]] = {}
+        for health in self._health.cameras.values():
+            if health.silent_s() > limit_s:
+                reasons.setdefault(self._cause(health), []).append(health)
+        for reason, silent in reasons.items():
+            topics = ", ".join(health.topic for health in silent)
+            shortest_s = min(health.silent_s() for health in silent)
+            self._health.notice(reason, f"no images for {shortest_s:.0f} s on {topics}: {reason}")
+
     def _new_problems(self, name: str, total: int) -> int:
         new = total - self._seen_problems.get(name, 0)
         self._seen_problems[name] = total
@@ -86,7 +98,7 @@ class Diagnostics:
         if health.incompatible_qos:
             return (
                 f"a publisher offers an incompatible QoS ({health.incompatible_qos}); set "
-                f"qos_overrides.{health.topic}.subscription.* to match it"
+                "qos_overrides.TOPIC.subscription.* to match it"
             )
         if self._node.count_publishers(health.topic):
             return "its publisher is there but silent"

@@ -80,7 +80,7 @@ class DistillNerfNode(LifecycleNode):
         self._configured = False
         self._spread_s = 0.0
         table.declare(self)
-        self._parameters = Parameters()
+        self._current = Parameters()
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
     def _warn(self, message: str) -> None:
@@ -91,7 +91,7 @@ class DistillNerfNode(LifecycleNode):
     @_reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read the parameters, subscribe, advertise."""
-        current = self._parameters = table.read(self)
+        current = self._current = table.read(self)
         self._health = Health(self._warn)
         self._buffer = Buffer(cache_time=Duration(seconds=TF_CACHE_S))
         self._listener = TransformListener(self._buffer, self)
@@ -105,9 +105,9 @@ class DistillNerfNode(LifecycleNode):
             current.fewest_cameras,
         )
         self._outputs = Outputs(self, current, self._health)
-        self._diagnostics = Diagnostics(self, self._health, lambda: self._parameters)
+        self._diagnostics = Diagnostics(self, self._health, lambda: self._current)
         self._cameras = CameraSubscriptions(self, current, self._health, self._on_frame)
-        self._services = Services(self, lambda: self._frames)
+        self._questions = Services(self, lambda: self._frames)
         self._query_topic = self.create_subscription(
             String, "~/query/text", self._on_query_topic, 10
         )
@@ -122,20 +122,20 @@ class DistillNerfNode(LifecycleNode):
     @_reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and start the worker."""
-        pipeline = self._load(self._parameters.weights, self._parameters.device)
+        pipeline = self._load(self._current.weights, self._current.device)
         perception = Perception(
             pipeline,
             self._frames,
             self._outputs,
             self._health,
-            self._parameters,
+            self._current,
             self._cameras.infos,
         )
         worker: Worker[Glance] = Worker(perception.process, self._on_worker_error)
-        self._running = self._services.running = (worker, perception)
+        self._running = self._questions.running = (worker, perception)
         self.get_logger().info(
-            f"active: weights {self._parameters.weights} on {pipeline.device}, "
-            f"{len(self._parameters.cameras)} cameras"
+            f"active: weights {self._current.weights} on {pipeline.device}, "
+            f"{len(self._current.cameras)} cameras"
         )
         return TransitionCallbackReturn.SUCCESS
 
@@ -162,7 +162,7 @@ class DistillNerfNode(LifecycleNode):
         if self._running is None:
             return
         (worker, perception), self._running = self._running, None
-        self._services.running = None
+        self._questions.running = None
         worker.stop()
         perception.close()
         del worker, perception
@@ -178,7 +178,7 @@ class DistillNerfNode(LifecycleNode):
             self.destroy_timer(timer)
         self.destroy_subscription(self._query_topic)
         self._listener.unregister()
-        for part in (self._cameras, self._services, self._diagnostics, self._outputs):
+        for part in (self._cameras, self._questions, self._diagnostics, self._outputs):
             part.close()
 
     # Callbacks: convert and enqueue, nothing slow -----------------------------------------------
@@ -227,11 +227,11 @@ class DistillNerfNode(LifecycleNode):
     def _on_set_parameters(self, updates: list[Parameter]) -> SetParametersResult:
         values = {update.name: update.value for update in updates}
         try:
-            self._parameters = table.changed(self._parameters, values, self._configured)
+            self._current = table.changed(self._current, values, self._configured)
         except DistillNerfError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if self._configured:
-            self._outputs.parameters = self._parameters
+            self._outputs.parameters = self._current
         return SetParametersResult(successful=True)
 
 

@@ -28,6 +28,12 @@ EXAMPLE = """example:
 MAX_SLEEP_S = 0.05
 """An interrupt is noticed within this time."""
 
+SETTLE_S = 0.5
+"""Between the last awaited subscriber and the first message: discovery is not symmetric."""
+
+TAIL_S = 0.5
+"""Bag seconds that /clock runs on after the last message, so that waits in bag time can end."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ReplayOptions:
@@ -140,6 +146,8 @@ class Replay:
                     "ROS_DOMAIN_ID and topic names?"
                 )
             self._sleep(MAX_SLEEP_S)
+        if self._options.wait_for:
+            self._sleep(SETTLE_S)
 
     def play(self) -> None:
         """Play once, or until interrupted.
@@ -156,7 +164,7 @@ class Replay:
 
     def _play_once(self) -> None:
         begin_ns = self.info.start_ns + round(self._options.start_s * 1e9)
-        pace = _Pace(begin_ns, self._options.rate)
+        pace, last_ns = _Pace(begin_ns, self._options.rate), begin_ns
         for message in self._messages(begin_ns):
             self._wait_until(pace, message.stamp_ns)
             self._publishers[message.topic].publish(message.data)
@@ -164,6 +172,9 @@ class Replay:
             if message.stamp_ns >= begin_ns:
                 late_s = pace.lateness_s(message.stamp_ns)
                 self.counts.latest_s = max(self.counts.latest_s, late_s)
+                last_ns = message.stamp_ns
+        if self._clock is not None:
+            self._wait_until(pace, last_ns + round(TAIL_S * 1e9))
 
     def _messages(self, begin_ns: int) -> Iterator[BagMessage]:
         seconds = self._options.duration_s
@@ -281,6 +292,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(args, node)
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
+    except Exception:
+        if node.context.ok():
+            raise
+        return 0  # rclpy calls fail with whatever they fail once a signal has shut ROS down
     finally:
         node.destroy_node()
         rclpy.try_shutdown()

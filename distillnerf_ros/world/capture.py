@@ -5,13 +5,16 @@ import functools
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from distillnerf_ros.cameras import CAMERA_NAMES, CameraRig
+from distillnerf_ros.cameras.transforms import (
+    invert_rigid,
+    matrix_from_quaternion,
+    transform_points,
+)
 from distillnerf_ros.data.categories import LIDARSEG_FROM_CATEGORY
 from distillnerf_ros.data.lidar import project
 from distillnerf_ros.data.nuscenes import LIDAR_NAME
@@ -20,6 +23,9 @@ from distillnerf_ros.data.tables import SceneTables, token
 from distillnerf_ros.errors import ConfigError
 from distillnerf_ros.taxonomy import OCC3D_CLASSES
 from distillnerf_ros.world import rig_constants
+from distillnerf_ros.world.frames import Glance, Lidar, glance, lidar_sweep
+from distillnerf_ros.world.scene import Scene, make_scene
+from distillnerf_ros.world.things import Box
 
 FIRST_KEYFRAME_S = 0.1  # the first camera fires 44 ms before its lidar stamp
 STATE_FOLDER = ".world"
@@ -28,6 +34,13 @@ _SCENE_SPACING_US = 100_000_000
 _JPEG_QUALITY = 92
 _ANNOTATION_RANGE_M = 80.0
 _MOVING_MPS = 0.3
+_VISIBILITY_LIMITS = (0.4, 0.6, 0.8)  # nuScenes' visibility levels
+_GROUND_CATEGORIES = {
+    "driveable surface": "flat.driveable_surface",
+    "other flat": "flat.other",
+    "sidewalk": "flat.sidewalk",
+    "terrain": "flat.terrain",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,8 +124,9 @@ class Annotation:
 
 @dataclasses.dataclass(frozen=True)
 class Capture:
-    """Records of one interval."""
+    """Records of one interval, and the name of the scene's light and weather."""
 
+    look: str
     readings: list[Reading]
     annotations: list[Annotation]
 
@@ -121,6 +135,7 @@ class Capture:
         """Read what ``capture`` left."""
         fields = json.loads(file.read_text())
         return cls(
+            fields["look"],
             [Reading(**row) for row in fields["readings"]],
             [Annotation(**row) for row in fields["annotations"]],
         )
@@ -139,16 +154,14 @@ def new_tables(seed: int) -> SceneTables:
 
 
 def stamp_us(seed: int, time_s: float) -> int:
-    """nuScenes timestamp of a scene time; scenes are 100 s apart."""
+    """Timestamp in microseconds of a scene time; scenes are 100 s apart."""
     return _EPOCH_US + seed * _SCENE_SPACING_US + round(time_s * 1e6)
 
 
 @functools.lru_cache(maxsize=2)
-def scene_of(seed: int, seconds: float) -> Any:
+def scene_of(seed: int, seconds: float) -> Scene:
     """The scene of a seed."""
-    from distillnerf_ros.world.scene import make_scene
-
-    return make_scene(seed, seconds + 1.0)
+    return make_scene(seed, seconds)
 
 
 def capture(interval: Interval) -> None:
@@ -157,35 +170,166 @@ def capture(interval: Interval) -> None:
     readings, annotations = _keyframe(interval)
     if interval.settings.sweeps and interval.index + 1 < len(interval.settings.keyframe_times_s()):
         readings += _sweeps(interval)
-    record = dataclasses.asdict(Capture(readings, annotations))
+    scene, _ = _scene_and_time(interval)
+    record = dataclasses.asdict(Capture(scene.look.name, readings, annotations))
     partial = interval.record_file.with_suffix(".partial")
     partial.write_text(json.dumps(record))
     os.replace(partial, interval.record_file)
 
 
 def _keyframe(interval: Interval) -> tuple[list[Reading], list[Annotation]]:
-    from distillnerf_ros.world.frames import glance
+    """Pictures, lidar with labels, occupancy and boxes at the keyframe."""
     from distillnerf_ros.world.occupancy import occupancy_truth
 
-    settings = interval.settings
-    scene = scene_of(interval.seed, settings.seconds)
-    time_s = settings.keyframe_times_s()[interval.index]
-    seen = glance(scene, time_s, settings.image_size)
+    scene, time_s = _scene_and_time(interval)
+    seen = glance(scene, time_s, interval.settings.image_size)
+    boxes = scene.objects_at(time_s)
     sample = token("sample", scene_name(interval.seed), stamp_us(interval.seed, time_s))
     labels = interval.root / "gts" / scene_name(interval.seed) / sample / "labels.npz"
     write_labels(labels, occupancy_truth(scene, time_s))
-    seen.lidar.lidarseg.tofile(interval.lidarseg_file)
+    lidarseg(seen.lidar, boxes).tofile(interval.lidarseg_file)
     readings = _save_images(interval, scene, seen, is_key_frame=True)
-    readings.append(_save_sweep(interval, scene, time_s, seen, is_key_frame=True))
-    return readings, _annotations(scene, time_s, seen)
+    readings.append(_save_sweep(interval, scene, time_s, seen.lidar, is_key_frame=True))
+    return readings, annotate(seen, boxes)
 
 
-def _save(interval: Interval, channel: str, time_s: float, is_key: bool, data: bytes) -> Reading:
+def _sweeps(interval: Interval) -> list[Reading]:
+    """Pictures at 12 Hz and lidar at 20 Hz between this keyframe and the next."""
+    scene, time_s = _scene_and_time(interval)
+    readings = []
+    for step in range(1, int(rig_constants.CAMERA_RATE_HZ / rig_constants.KEYFRAME_RATE_HZ)):
+        seen = glance(
+            scene, time_s + step / rig_constants.CAMERA_RATE_HZ, interval.settings.image_size
+        )
+        readings += _save_images(interval, scene, seen, is_key_frame=False)
+    for step in range(1, int(rig_constants.LIDAR_RATE_HZ / rig_constants.KEYFRAME_RATE_HZ)):
+        stamp_s = time_s + step / rig_constants.LIDAR_RATE_HZ
+        sweep = lidar_sweep(scene, stamp_s)
+        readings.append(_save_sweep(interval, scene, stamp_s, sweep, is_key_frame=False))
+    return readings
+
+
+def _scene_and_time(interval: Interval) -> tuple[Scene, float]:
+    scene = scene_of(interval.seed, interval.settings.seconds)
+    return scene, interval.settings.keyframe_times_s()[interval.index]
+
+
+def _save_images(
+    interval: Interval, scene: Scene, seen: Glance, is_key_frame: bool
+) -> list[Reading]:
+    import cv2
+
+    readings = []
+    for name, stamp_s, image in zip(
+        seen.rig.names, seen.stamps_s.tolist(), seen.rig.images, strict=True
+    ):
+        pixels = image.permute(1, 2, 0).mul(255).round().byte().numpy()
+        options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+        data = cv2.imencode(".jpg", pixels[..., ::-1], options)[1].tobytes()
+        readings.append(_save(interval, scene, name, stamp_s, is_key_frame, data))
+    return readings
+
+
+def _save_sweep(
+    interval: Interval, scene: Scene, time_s: float, sweep: Lidar, is_key_frame: bool
+) -> Reading:
+    """Write x, y, z, intensity, ring as float32 in the frame of LIDAR_TOP."""
+    lidar_from_ego = torch.from_numpy(invert_rigid(rig_constants.ego_from_lidar()))
+    points = transform_points(lidar_from_ego, sweep.points.double())
+    columns = [points.float(), sweep.intensity[:, None], sweep.ring[:, None].float()]
+    data = torch.cat(columns, dim=1).numpy().astype("<f4").tobytes()
+    return _save(interval, scene, LIDAR_NAME, time_s, is_key_frame, data)
+
+
+def _save(
+    interval: Interval, scene: Scene, channel: str, time_s: float, is_key_frame: bool, data: bytes
+) -> Reading:
     """Write one sensor file under its nuScenes name."""
     timestamp_us = stamp_us(interval.seed, time_s)
-    name = new_tables(interval.seed).filename(channel, timestamp_us, is_key)
-    path = interval.root / name
+    path = interval.root / new_tables(interval.seed).filename(channel, timestamp_us, is_key_frame)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    scene = scene_of(interval.seed, interval.settings.seconds)
-    return Reading(channel, timestamp_us, is_key, scene.ego_pose(time_s).tolist())
+    return Reading(channel, timestamp_us, is_key_frame, scene.ego_pose(time_s).tolist())
+
+
+def lidarseg(sweep: Lidar, boxes: list[Box]) -> UInt8[np.ndarray, " P"]:
+    """nuScenes-lidarseg category of every lidar point."""
+    ground = {
+        OCC3D_CLASSES.index(name): LIDARSEG_FROM_CATEGORY[category]
+        for name, category in _GROUND_CATEGORIES.items()
+    }
+    of_class = np.array([ground.get(label, 0) for label in range(len(OCC3D_CLASSES))], np.uint8)
+    of_instance = np.zeros(max((box.id for box in boxes), default=0) + 1, np.uint8)
+    for box in boxes:
+        of_instance[box.id] = LIDARSEG_FROM_CATEGORY[box.category]
+    instances = sweep.instances.numpy()
+    return np.where(instances > 0, of_instance[instances], of_class[sweep.labels.numpy()])
+
+
+def annotate(seen: Glance, boxes: list[Box]) -> list[Annotation]:
+    """Boxes of the objects nuScenes would annotate: near, and met by the lidar or a camera."""
+    returns = torch.bincount(seen.lidar.instances.long(), minlength=len(boxes) + 1)
+    annotations = []
+    for box in boxes:
+        away_m = np.hypot(*(np.array(box.center_m) - seen.map_from_ego[:3, 3])[:2])
+        if box.category.startswith("static.") or away_m > _ANNOTATION_RANGE_M:
+            continue
+        lidar_points = int(returns[box.id])
+        visible = visible_part(seen, box)
+        if lidar_points == 0 and visible == 0:
+            continue
+        annotations.append(
+            Annotation(
+                instance=box.id,
+                category=box.category,
+                map_from_box=_map_from_box(box).tolist(),
+                size_m=list(box.size_m),
+                lidar_points=lidar_points,
+                visibility=1 + int(np.searchsorted(_VISIBILITY_LIMITS, visible, side="right")),
+                attributes=_attributes(box),
+            )
+        )
+    return annotations
+
+
+def visible_part(seen: Glance, box: Box) -> float:
+    """Part of a box, 0..1, that no other object hides from the cameras.
+
+    Of a grid of points in the box, those count that some camera sees on the object itself or
+    before whatever it sees there.
+    """
+    side = torch.linspace(-0.4, 0.4, 5, dtype=torch.float64)
+    grid = torch.stack(torch.meshgrid(side, side, side, indexing="ij"), dim=-1).reshape(-1, 3)
+    ego_from_box = torch.from_numpy(invert_rigid(seen.map_from_ego) @ _map_from_box(box))
+    points = transform_points(ego_from_box, grid * torch.tensor(box.size_m).double()).float()
+    height, width = seen.rig.image_size
+    visible = torch.zeros(len(points), dtype=torch.bool)
+    for camera in range(len(seen.rig.names)):
+        uv, depth = project(points, seen.rig, camera)
+        u, v = uv.unbind(dim=1)
+        inside = (depth > 0.1) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+        rows, cols = v[inside].long(), u[inside].long()
+        own = seen.instances[camera, rows, cols] == box.id
+        before = depth[inside] < seen.depth_m[camera, rows, cols].nan_to_num(torch.inf)
+        visible[inside] |= own | before
+    return float(visible.float().mean())
+
+
+def _map_from_box(box: Box) -> Float[np.ndarray, "4 4"]:
+    half = box.yaw / 2
+    return matrix_from_quaternion(
+        (float(np.cos(half)), 0.0, 0.0, float(np.sin(half))), box.center_m
+    )
+
+
+def _attributes(box: Box) -> list[str]:
+    """The attribute nuScenes gives to a category."""
+    moves = bool(np.hypot(*box.velocity_mps) > _MOVING_MPS)
+    if box.category in ("vehicle.bicycle", "vehicle.motorcycle"):
+        return ["cycle.with_rider" if box.moving else "cycle.without_rider"]
+    if box.category.startswith("vehicle."):
+        still = "vehicle.stopped" if box.moving else "vehicle.parked"
+        return ["vehicle.moving" if moves else still]
+    if box.category.startswith("human.pedestrian.") and "stroller" not in box.category:
+        return ["pedestrian.moving" if moves else "pedestrian.standing"]
+    return []

@@ -105,14 +105,16 @@ def _captured(intervals: list[Interval], workers: int) -> Iterator[None]:
     """Capture all intervals, in this process or in any order over several; yields after each."""
     if workers == 1 or len(intervals) < 2:
         for interval in intervals:
-            yield capture(interval)
+            capture(interval)
+            yield
         return
     context = multiprocessing.get_context("spawn")
     pool = concurrent.futures.ProcessPoolExecutor(workers, context, _use_one_thread)
     try:
         futures = [pool.submit(capture, interval) for interval in intervals]
         for future in concurrent.futures.as_completed(futures):
-            yield future.result()
+            future.result()
+            yield
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -133,7 +135,7 @@ def _publish(out: Path, settings: Settings) -> None:
         if all(interval.record_file.is_file() for interval in intervals):
             finished.append((name, _scene_rows(intervals)))
     if finished:
-        splits = {"train": [], "val": []}
+        splits: dict[str, list[str]] = {"train": [], "val": []}
         for name, _ in finished:  # every fifth seed is kept for validation
             splits["val" if int(name.removeprefix("scene-")) % 5 == 4 else "train"].append(name)
         write_tables(out, VERSION, [rows for _, rows in finished], splits)
@@ -155,8 +157,8 @@ def _scene_rows(intervals: list[Interval]) -> dict[str, list[Row]]:
     tables.add_sensor(LIDAR_NAME, rig_constants.ego_from_lidar())
     stamps = [stamp_us(seed, time_s) for time_s in settings.keyframe_times_s()]
     samples = [tables.add_sample(stamp) for stamp in stamps]
-    for interval, sample in zip(intervals, samples, strict=True):
-        record = Capture.read(interval.record_file)
+    records = [Capture.read(interval.record_file) for interval in intervals]
+    for interval, sample, record in zip(intervals, samples, records, strict=True):
         for reading in record.readings:
             # nuScenes lists a sweep under the keyframe that is nearest in time
             nearest = int(np.argmin([abs(stamp - reading.timestamp_us) for stamp in stamps]))
@@ -172,7 +174,7 @@ def _scene_rows(intervals: list[Interval]) -> dict[str, list[Row]]:
                 box.visibility,
                 box.attributes,
             )
-    return tables.finish(scene_of(seed, settings.seconds).description)
+    return tables.finish(f"procedural street, {records[0].look}, seed {seed}")
 
 
 def _add_reading(tables: SceneTables, interval: Interval, reading: Reading, sample: str) -> None:

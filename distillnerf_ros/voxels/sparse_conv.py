@@ -63,8 +63,8 @@ class SparseVoxelNet(nn.Module):
         self.coarse_in = SparseConv(config.coarse_channels + 1, hidden)
         widths = [2 * hidden] + [hidden] * config.coarse_layers
         self.coarse = nn.ModuleList(map(SparseConv, widths[:-1], widths[1:]))
-        self.coarse_head = nn.Linear(hidden, config.coarse_channels + 1)
-        self.completion = nn.Linear(hidden, subcells) if config.completion else None
+        self.coarse_head = nn.Linear(widths[-1], config.coarse_channels + 1)
+        self.completion = nn.Linear(widths[-1], subcells) if config.completion else None
 
     def forward(
         self,

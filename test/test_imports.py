@@ -24,7 +24,7 @@ ORDER = (
     {"world", "data"},
     {"scene"},
     {"training"},
-    {"cli", "demo", "ros"},
+    {"bench", "cli", "demo", "ros"},
 )
 # Anybody may import these, and they import nothing but one another.
 FREE = {"config", "device", "errors", "taxonomy"}

@@ -34,6 +34,7 @@ _SCENE_SPACING_US = 100_000_000
 _JPEG_QUALITY = 92
 _ANNOTATION_RANGE_M = 80.0
 _MOVING_MPS = 0.3
+_VISIBLE_ENOUGH = 0.1  # part of a box that must be seen where no lidar beam met it
 _VISIBILITY_LIMITS = (0.4, 0.6, 0.8)  # nuScenes' visibility levels
 _GROUND_CATEGORIES = {
     "driveable surface": "flat.driveable_surface",
@@ -276,7 +277,7 @@ def annotate(seen: Glance, boxes: list[Box]) -> list[Annotation]:
             continue
         lidar_points = int(returns[box.id])
         visible = visible_part(seen, box)
-        if lidar_points == 0 and visible == 0:
+        if lidar_points == 0 and visible < _VISIBLE_ENOUGH:
             continue
         annotations.append(
             Annotation(

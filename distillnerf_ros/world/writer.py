@@ -39,7 +39,8 @@ EXAMPLE = "distillnerf world --out world --scenes 4 --seed 1 --seconds 8 --size 
 
 VERSION = "v1.0-world"
 SIZES = {"1600x900": (900, 1600), "800x450": (450, 800), "400x225": (225, 400)}
-_MASK_PIXELS_PER_CELL = 5  # nuScenes map masks have 0.1 m pixels
+_MASK_PIXEL_M = 0.1  # nuScenes' masks
+_MASK_PIXELS_PER_STEP = 2
 _WALKABLE = ("driveable surface", "sidewalk")  # what nuScenes' semantic prior marks
 
 
@@ -206,17 +207,17 @@ def _write_mask(path: Path, seed: int, settings: Settings) -> None:
     import cv2
 
     ground = scene_of(seed, settings.seconds).ground_on(torch.device("cpu"))
-    cells = RASTER_CELLS * _MASK_PIXELS_PER_CELL
-    step_m = RASTER_M / _MASK_PIXELS_PER_CELL
-    offsets = (torch.arange(cells) + 0.5) * step_m
+    step_m = _MASK_PIXEL_M * _MASK_PIXELS_PER_STEP
+    offsets = (torch.arange(round(RASTER_CELLS * RASTER_M / step_m)) + 0.5) * step_m
     wanted = torch.tensor([OCC3D_CLASSES.index(name) for name in _WALKABLE])
     rows = []
-    for y in (offsets + RASTER_ORIGIN_M[1]).split(512):
+    for y in (offsets + RASTER_ORIGIN_M[1]).split(256):
         xy = torch.stack(torch.meshgrid(offsets + RASTER_ORIGIN_M[0], y, indexing="xy"), dim=-1)
         rows.append(torch.isin(ground.class_at(xy).long(), wanted))
-    mask = torch.cat(rows).flip(0).byte() * 255
+    mask = torch.cat(rows).flip(0).byte().numpy() * 255
+    mask = mask.repeat(_MASK_PIXELS_PER_STEP, axis=0).repeat(_MASK_PIXELS_PER_STEP, axis=1)
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), mask.numpy())
+    cv2.imwrite(str(path), mask)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -243,5 +243,5 @@ def _beams(device: torch.device) -> tuple[Tensor, Tensor]:
     stack = torch.cat([grid, ring[None].to(grid)])
     rings, steps = _LIDAR_BLOCK
     blocks = stack.view(4, rig.LIDAR_RINGS // rings, rings, rig.LIDAR_AZIMUTHS // steps, steps)
-    blocks = blocks.permute(1, 3, 0, 2, 4).reshape(-1, 4, rings * steps)
+    blocks = blocks.permute(3, 1, 0, 2, 4).reshape(-1, 4, rings * steps)
     return blocks[:, :3].contiguous(), blocks[:, 3].long()

@@ -6,6 +6,7 @@ farthest hit is nearer than the next candidate.
 """
 
 import dataclasses
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,6 +19,12 @@ PACKET_RAYS = 128
 
 _CHUNK_PAIRS = 2048
 """Packet-solid pairs tested at once: their temporaries stay in a CPU's cache."""
+
+_RUN_PACKETS = 64
+"""Neighbouring packets that rule out solids together."""
+
+_SINGLE_RANKS = 6
+"""Candidates of a packet tested one at a time before they are tested in groups."""
 
 _MIN_T = 1e-4
 
@@ -66,44 +73,67 @@ def nearest(
     best, index = limit.clone(), torch.full_like(limit, -1, dtype=torch.long)
     pairs = _candidates(primitives, packets, limit)
     common = bool((packets.origins == packets.origins[:, :, :1]).all())
-    for packet, solid, near in pairs.rounds():
-        alive = best[packet].amax(dim=1) > near
+    for chosen in _rounds(pairs.rank):
+        packet, solid = pairs.packet[chosen], pairs.solid[chosen]
+        alive = best.amax(dim=1)[packet] > pairs.near[chosen]
         packet, solid = packet[alive], solid[alive]
-        round_kind = primitives.quadric[solid]
-        for kind, test in ((False, _polyhedron), (True, _quadric)):
-            chosen = round_kind if kind else ~round_kind
-            for p, k in zip(packet[chosen].split(_CHUNK_PAIRS), solid[chosen].split(_CHUNK_PAIRS)):
-                origins = packets.origins[p][:, :, :1] if common else packets.origins[p]
+        kind = primitives.quadric[solid]
+        for rows, test in ((~kind, _polyhedron), (kind, _quadric)):
+            chunks = zip(
+                packet[rows].split(_CHUNK_PAIRS), solid[rows].split(_CHUNK_PAIRS), strict=True
+            )
+            for p, k in chunks:
+                origins = packets.origins[p, :, :1] if common else packets.origins[p]
                 t = test(primitives, k, origins, packets.directions[p])
-                old = best[p]
-                closer = t < old
-                best[p] = torch.where(closer, t, old)
-                index[p] = torch.where(closer, k[:, None], index[p])
+                _keep_nearest(best, index, p, k, t)
     return best, index
+
+
+def _keep_nearest(best: Tensor, index: Tensor, packet: Tensor, solid: Tensor, t: Tensor) -> None:
+    """Merge tested pairs, sorted by packet, into the packets' nearest hits."""
+    if len(packet) == 0:
+        return
+    if len(packet) > 1 and bool((packet[1:] == packet[:-1]).any()):
+        rows = packet[:, None].expand_as(t)
+        closer = t < best[packet]
+        best.scatter_reduce_(0, rows, t, "amin")
+        winner = torch.where(closer & (t == best[packet]), solid[:, None], -1)
+        met = torch.full_like(index, -1).scatter_reduce_(0, rows, winner, "amax")
+        index.copy_(torch.where(met >= 0, met, index))
+        return
+    old = best[packet]
+    closer = t < old
+    best[packet] = torch.where(closer, t, old)
+    index[packet] = torch.where(closer, solid[:, None], index[packet])
 
 
 @dataclasses.dataclass(frozen=True)
 class _Pairs:
-    """Packet-solid pairs sorted by packet, then by distance."""
+    """Packet-solid pairs sorted by packet, then by distance; rank counts within a packet."""
 
     packet: Int[Tensor, " M"]
     solid: Int[Tensor, " M"]
     near: Float[Tensor, " M"]
     rank: Int[Tensor, " M"]
 
-    def rounds(self):
-        """Yield (packet, solid, near) with every packet at most once, nearest solids first."""
-        order = torch.argsort(self.rank, stable=True)
-        sizes = torch.bincount(self.rank).tolist() if len(order) else []
-        for chunk in order.split(sizes) if sizes else ():
-            yield self.packet[chunk], self.solid[chunk], self.near[chunk]
+
+def _rounds(rank: Int[Tensor, " M"]) -> Iterator[Int[Tensor, " K"]]:
+    """Pairs to test together: the first ranks one by one, later ones in doubling groups."""
+    order = torch.argsort(rank, stable=True)
+    counts = torch.bincount(rank).cumsum(0).tolist() if len(rank) else []
+    low, end = 0, 0
+    while low < len(counts):
+        high = low + 1 if low < _SINGLE_RANKS else 2 * low
+        start, end = end, counts[min(high, len(counts)) - 1]
+        yield order[start:end].sort().values
+        low = high
 
 
 def _candidates(primitives: Primitives, packets: Packets, limit: Float[Tensor, "P S"]) -> _Pairs:
     """Pairs that may meet: bounding spheres first, then the packet's four side planes."""
     planes, axis, start, spread, speed = _packet_bounds(packets)
     reach = limit.amax(dim=1) * speed
-    packet, solid = _sphere_pairs(primitives, packets.group, planes, axis, start, spread, reach)
+    packet, solid = _sphere_pairs(primitives, packets, planes, axis, start, spread, reach)
     walls = planes[packet]  # (M, 4, 4)
     center, half = primitives.center[solid], primitives.half_axes[solid]
     normal = walls[..., :3]
@@ -124,25 +154,53 @@ def _candidates(primitives: Primitives, packets: Packets, limit: Float[Tensor, "
 
 
 def _sphere_pairs(
-    primitives: Primitives, group: Tensor, planes: Tensor, axis: Tensor, start: Tensor,
+    primitives: Primitives, packets: Packets, planes: Tensor, axis: Tensor, start: Tensor,
     spread: Tensor, reach: Tensor,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """(packet, solid) pairs whose bounding sphere is not outside any side plane."""
-    packets, solids = [], []
-    for first in range(0, len(planes), 512):
-        rows = slice(first, first + 512)
-        same = primitives.group[None] == group[rows, None]
-        keep = same | (primitives.group < 0)[None]
-        ahead = axis[rows] @ primitives.center.T - (axis[rows] * start[rows]).sum(1)[:, None]
-        slack = spread[rows, None] + primitives.radius[None]
-        keep &= (ahead > -slack) & (ahead - slack < reach[rows, None])
-        for side in range(4):
-            wall = planes[rows, side]
-            keep &= wall[:, :3] @ primitives.center.T + wall[:, 3:] > -primitives.radius[None]
+    """(packet, solid) pairs whose bounding sphere is not outside any side plane.
+
+    Runs of neighbouring packets first rule out solids together, as one wide packet.
+    """
+    found_packets, found_solids = [], []
+    for first, last, group in _runs(packets.group):
+        rows = slice(first, last)
+        near = _near_run(primitives, packets, rows, group)
+        center, radius = primitives.center[near].T, primitives.radius[near]
+        ahead = axis[rows] @ center - (axis[rows] * start[rows]).sum(1)[:, None]
+        slack = spread[rows, None] + radius[None]
+        keep = (ahead > -slack) & (ahead - slack < reach[rows, None])
+        height = planes[rows, :, :3].reshape(-1, 3) @ center
+        height = height.view(last - first, 4, -1) + planes[rows, :, 3:]
+        keep &= (height > -radius).all(dim=1)
         found = keep.nonzero()
-        packets.append(found[:, 0] + first)
-        solids.append(found[:, 1])
-    return torch.cat(packets), torch.cat(solids)
+        found_packets.append(found[:, 0] + first)
+        found_solids.append(near[found[:, 1]])
+    return torch.cat(found_packets), torch.cat(found_solids)
+
+
+def _runs(group: Int[Tensor, " P"]) -> Iterator[tuple[int, int, int]]:
+    """(first, last + 1, group) of runs of packets of one group, of bounded length."""
+    first = 0
+    values, counts = torch.unique_consecutive(group, return_counts=True)
+    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+        for begin in range(0, count, _RUN_PACKETS):
+            yield first + begin, first + min(begin + _RUN_PACKETS, count), value
+        first += count
+
+
+def _near_run(primitives: Primitives, packets: Packets, rows: slice, group: int) -> Tensor:
+    """Indices of the solids that a run of packets may meet."""
+    merged = Packets(
+        packets.origins[rows].transpose(0, 1).reshape(1, 3, -1),
+        packets.directions[rows].transpose(0, 1).reshape(1, 3, -1),
+        packets.group[rows][:1],
+    )
+    planes, axis, start, spread, _ = _packet_bounds(merged)
+    seen = (primitives.group == group) | (primitives.group < 0)
+    height = primitives.center @ planes[0, :, :3].T + planes[0, :, 3]
+    seen &= (height > -primitives.radius[:, None]).all(dim=1)
+    ahead = primitives.center @ axis[0] - axis[0] @ start[0]
+    return (seen & (ahead > -spread - primitives.radius)).nonzero()[:, 0]
 
 
 def _packet_bounds(packets: Packets) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

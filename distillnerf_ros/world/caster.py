@@ -20,6 +20,7 @@ PIXEL_RAD = 0.003
 """Angle a pixel covers in the default picture (1 / 316 px focal length)."""
 
 
+@typing.runtime_checkable
 class World(typing.Protocol):
     """What the caster asks of a scene."""
 
@@ -151,7 +152,7 @@ def _shade(
     color = _illuminate(look, albedo[hit], normal[hit], lit) + glow[hit]
     bounce = view[hit] - 2 * (view[hit] * normal[hit]).sum(1, keepdim=True) * normal[hit]
     facing = (view[hit] * normal[hit]).sum(1).abs()
-    share = mirror[hit] + (1 - mirror[hit]) * (1 - facing) ** 5 * (mirror[hit] > 0)
+    share = (mirror[hit] * (1 + 4 * (1 - facing) ** 5)).clamp(max=0.75)
     color = torch.lerp(color, sky_color(look, bounce), share[:, None])
     fog = 1 - torch.exp(-far / look.haze_m)
     rgb = sky_color(look, view)

@@ -35,3 +35,7 @@ class QueryError(DistillNerfError, ValueError):
 
 class TrainingError(DistillNerfError, RuntimeError):
     """Training cannot go on (for example: the loss is not a number)."""
+
+
+class ProcessError(DistillNerfError, RuntimeError):
+    """A process that this one started failed or did not answer."""

@@ -91,7 +91,7 @@ class Backbone(nn.Module):
         self.context = nn.Linear(previous, width)
         self.merges = nn.ModuleList(self._merge(width) for _ in config.channels[1:])
         self.out = nn.Sequential(
-            nn.Conv2d(width + RAY_CHANNELS, width, 3, padding=1), nn.ReLU(inplace=True)
+            nn.Conv2d(width + 3 + RAY_CHANNELS, width, 3, padding=1), nn.ReLU(inplace=True)
         )
 
     @staticmethod
@@ -105,8 +105,8 @@ class Backbone(nn.Module):
     def forward(self, rig: CameraRig) -> tuple[Float[Tensor, "N C h w"], Float[Tensor, " C"]]:
         """Features at the stem's stride, and one context vector of the whole glance."""
         rays = ray_channels(rig, rig.image_size)
-        x = torch.cat([rig.images * 2 - 1, rays], dim=1)
-        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        given = torch.cat([rig.images * 2 - 1, rays], dim=1)
+        x = self.stem(given.contiguous(memory_format=torch.channels_last))
         levels = []
         for stage in self.stages:
             x = stage(x)
@@ -116,5 +116,6 @@ class Backbone(nn.Module):
         for level in range(len(levels) - 2, -1, -1):
             out = F.interpolate(out, levels[level].shape[2:], mode="bilinear", align_corners=False)
             out = self.merges[level](out + self.laterals[level](levels[level]))
-        rays = F.interpolate(rays, out.shape[2:], mode="area")
-        return self.out(torch.cat([out, rays], dim=1)), context
+        # The input once more, so that fine colour need not pass through the pyramid.
+        given = F.interpolate(given, out.shape[2:], mode="area")
+        return self.out(torch.cat([out, given], dim=1)), context

@@ -64,7 +64,7 @@ class ShuffledForever(Sampler[int]):
     def __init__(self, count: int, seed: int, start: int) -> None:
         self.count, self.seed, self.start = count, seed, start
 
-    def __iter__(self):  # noqa: ANN204 - an endless iterator of int
+    def __iter__(self):
         """Indices from the start-th on."""
         position = self.start
         while True:

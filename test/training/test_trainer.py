@@ -9,8 +9,8 @@ import torch
 from distillnerf_ros.config import tiny
 from distillnerf_ros.errors import TrainingError
 from distillnerf_ros.model import DistillNeRF
-from distillnerf_ros.training.objective import LossWeights, Objective, Teacher
 from distillnerf_ros.teachers.pca import Pca
+from distillnerf_ros.training.objective import LossWeights, Objective, Teacher
 from distillnerf_ros.training.samples import TrainSample
 from distillnerf_ros.training.trainer import Schedule, ShuffledForever, Trainer
 
@@ -101,7 +101,8 @@ def test_every_parameter_learns_from_the_full_objective() -> None:
     assert set(terms) == {field.name for field in dataclasses.fields(LossWeights)}
     for name, parameter in trainer.model.named_parameters():
         if name != "heads.rgb.bias":
-            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
 
 
 def test_a_loss_that_is_not_a_number_stops_with_step_and_term() -> None:

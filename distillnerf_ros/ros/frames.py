@@ -4,16 +4,41 @@ import dataclasses
 import time
 
 import numpy as np
-from geometry_msgs.msg import Transform
+from geometry_msgs.msg import Transform, TransformStamped
 from jaxtyping import Float64
+from rclpy.duration import Duration
 from rclpy.time import Time
 from tf2_ros import Buffer, TransformException
 
 from distillnerf_ros.cameras.transforms import matrix_from_quaternion
 from distillnerf_ros.errors import StaleTransformError
+from distillnerf_ros.ros.messages import stamp_ns as stamp_of
 
 RETRY_S = 0.005
 """Pause between two tries of a transform that is not there yet."""
+
+JUMP_BACK_NS = 500_000_000
+"""A transform this far behind its frame's last one means that time started over."""
+
+
+class LoopingBuffer(Buffer):
+    """A buffer that forgets the future when time starts over (a bag in a loop, a restarted clock).
+
+    Otherwise everything that comes after the jump is older than the buffer remembers, and dropped.
+    """
+
+    def __init__(self, cache_time: Duration) -> None:
+        super().__init__(cache_time=cache_time)
+        self._newest_ns: dict[str, int] = {}
+
+    def set_transform(self, transform: TransformStamped, authority: str) -> None:
+        """Take in one moving transform."""
+        child, at_ns = transform.child_frame_id, stamp_of(transform.header)
+        if at_ns < self._newest_ns.get(child, at_ns) - JUMP_BACK_NS:
+            self.clear()
+            self._newest_ns.clear()
+        self._newest_ns[child] = at_ns
+        super().set_transform(transform, authority)
 
 
 def matrix_from_transform(transform: Transform) -> Float64[np.ndarray, "4 4"]:
@@ -88,6 +113,7 @@ class EgoFrames:
         via = f" through '{self.fixed_frame}'" if self.fixed_frame else ""
         return StaleTransformError(
             f"no transform from '{frame}' to '{self.base_frame}'{via} at {stamp_ns * 1e-9:.3f} s "
-            f"after waiting {self.timeout_s} s: {reason} Publish it on /tf or /tf_static, or set "
-            "base_frame, fixed_frame ('' ignores the vehicle's motion) or tf_timeout_s"
+            f"after waiting {self.timeout_s} s: {reason.rstrip('.')}. Publish it on /tf or "
+            "/tf_static, or set base_frame, fixed_frame ('' ignores the vehicle's motion) or "
+            "tf_timeout_s"
         )

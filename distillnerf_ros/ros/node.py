@@ -17,13 +17,13 @@ from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
-from tf2_ros import Buffer, TransformListener
+from tf2_ros import TransformListener
 
 from distillnerf_ros.errors import DistillNerfError
 from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.ros import parameters as table
 from distillnerf_ros.ros.diagnostics import PERIOD_S, Diagnostics
-from distillnerf_ros.ros.frames import EgoFrames
+from distillnerf_ros.ros.frames import EgoFrames, LoopingBuffer
 from distillnerf_ros.ros.health import Health
 from distillnerf_ros.ros.outputs import Outputs
 from distillnerf_ros.ros.parameters import Parameters
@@ -93,10 +93,10 @@ class DistillNerfNode(LifecycleNode):
         """Read the parameters, subscribe, advertise."""
         current = self._current = table.read(self)
         self._health = Health(self._warn)
-        self._buffer = Buffer(cache_time=Duration(seconds=TF_CACHE_S))
-        self._listener = TransformListener(self._buffer, self)
+        buffer = LoopingBuffer(Duration(seconds=TF_CACHE_S))
+        self._listener = TransformListener(buffer, self)
         self._frames = EgoFrames(
-            self._buffer, current.base_frame, current.fixed_frame, current.tf_timeout_s
+            buffer, current.base_frame, current.fixed_frame, current.tf_timeout_s
         )
         self._synchronizer = GlanceSynchronizer(
             len(current.cameras),
@@ -187,7 +187,6 @@ class DistillNerfNode(LifecycleNode):
         jumps = self._synchronizer.time_jumps
         self._offer(self._synchronizer.add(frame))
         if self._synchronizer.time_jumps > jumps:
-            self._buffer.clear()
             self.get_logger().warning("stamps jumped back (a looping bag?): starting over")
 
     def _on_poll(self) -> None:

@@ -137,7 +137,9 @@ class Perception:
                 frame.image.header.frame_id, frame.stamp_ns, reference_ns, deadline_s
             )
         except DistillNerfError as error:
-            self._health.camera_problem(name, _kind(error), f"{name}: {error}")
+            text = str(error)
+            named = text if name in text else f"{name}: {text}"
+            self._health.camera_problem(name, _kind(error), named)
             return None
         return CameraInput(name, frame.image, calibration, pose)
 
@@ -146,7 +148,7 @@ class Perception:
         info = self._camera_infos.get(name)
         if info is None:
             raise CalibrationError(
-                f"no camera_info yet on {info_topic}; publish it, or set camera_info_topic"
+                f"{name}: no camera_info yet on {info_topic}; publish it, or set camera_info_topic"
             )
         return calibration_from_info(info, self._parameters.rectifies(image_topic), name)
 

@@ -9,10 +9,11 @@ import pytest
 pytest.importorskip("rclpy")
 
 from geometry_msgs.msg import TransformStamped
+from rclpy.duration import Duration
 from tf2_ros import Buffer
 
 from distillnerf_ros.errors import StaleTransformError
-from distillnerf_ros.ros.frames import EgoFrames, matrix_from_transform
+from distillnerf_ros.ros.frames import EgoFrames, LoopingBuffer, matrix_from_transform
 from distillnerf_ros.ros.messages import header_at
 
 T0_NS = 1_600_000_000_000_000_000
@@ -96,6 +97,17 @@ def test_waiting_ends_at_the_deadline(buffer):
     with pytest.raises(StaleTransformError, match=r"after waiting 0.1 s"):
         look(ego(buffer, timeout_s=0.1), reference_ns=T0_NS + 200_000_000)
     assert 0.1 <= time.monotonic() - start_s < 0.5
+
+
+def test_a_buffer_forgets_the_future_when_time_starts_over():
+    """A late transform of the old time, after the jump, must not block the new time either."""
+    buffer = LoopingBuffer(Duration(seconds=10))
+    buffer.set_transform_static(transform("base_link", "CAM", (1, 0, 1.5)), "test")
+    for at_s in (100, 0, 100, 0, 1):
+        stamp_ns = T0_NS + at_s * 1_000_000_000
+        buffer.set_transform(transform("map", "base_link", (at_s, 0, 0), 0, stamp_ns), "t")
+    pose = look(ego(buffer), stamp_ns=T0_NS + 500_000_000, reference_ns=T0_NS + 1_000_000_000)
+    np.testing.assert_allclose(pose[:3, 3], [0.5, 0, 1.5], atol=1e-6)
 
 
 def test_matrix_of_a_quarter_turn():

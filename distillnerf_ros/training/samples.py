@@ -12,6 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from distillnerf_ros.cameras import CAMERA_NAMES, CameraRig
+from distillnerf_ros.world.frames import glance
+from distillnerf_ros.world.rig_constants import LIDAR_TRANSLATION_M
+from distillnerf_ros.world.scene import make_scene
 
 LIDAR_RAYS = 8192
 """Lidar points kept per sample; a sweep of the world has about three times as many."""
@@ -101,9 +104,6 @@ class WorldSamples(Dataset[TrainSample]):
 
 def _render(seed: int, time_s: float, image_size: tuple[int, int]) -> dict[str, np.ndarray]:
     """Render one glance into compact arrays."""
-    from distillnerf_ros.world.frames import glance
-    from distillnerf_ros.world.scene import make_scene
-
     seen = glance(make_scene(seed), time_s, image_size=image_size)
     points = seen.lidar_points
     keep = np.random.default_rng(seed).permutation(len(points))[:LIDAR_RAYS]
@@ -113,7 +113,7 @@ def _render(seed: int, time_s: float, image_size: tuple[int, int]) -> dict[str, 
         "ego_from_camera": seen.rig.ego_from_camera.numpy(),
         "depth_m": seen.depth_m.half().numpy(),
         "labels": seen.labels.numpy(),
-        "lidar_origin_m": np.asarray(seen.lidar_origin, np.float32),
+        "lidar_origin_m": np.asarray(LIDAR_TRANSLATION_M, np.float32),
         "lidar_points_m": points[torch.from_numpy(keep)].numpy(),
     }
 

@@ -1,0 +1,35 @@
+"""Choice of the device: what is there, or a refusal that says what to do."""
+
+import pytest
+import torch
+
+from distillnerf_ros.device import resolve_device
+from distillnerf_ros.errors import ConfigError
+
+
+def test_cpu_is_always_there():
+    assert resolve_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(("gpus", "expected"), [(0, "cpu"), (1, "cuda")])
+def test_auto_takes_a_gpu_if_there_is_one(monkeypatch, gpus, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    assert resolve_device("auto").type == expected
+
+
+@pytest.mark.parametrize(("name", "gpus"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1)])
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch, name, gpus):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(ConfigError, match=f"PyTorch sees {gpus} GPUs"):
+        resolve_device(name)
+
+
+def test_a_gpu_that_is_there_is_taken(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("cuda:1") == torch.device("cuda", 1)
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "meta", "CPU!", "cuda:-1"])
+def test_other_names_are_refused(name):
+    with pytest.raises(ConfigError, match="use auto, cpu or cuda:0"):
+        resolve_device(name)

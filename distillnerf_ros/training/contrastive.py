@@ -30,7 +30,7 @@ from distillnerf_ros.training.contrastive_step import (
 from distillnerf_ros.training.dense_eval import DenseScores, score_dense
 from distillnerf_ros.training.phrases import PhraseBook
 from distillnerf_ros.training.view_cache import load_views, render_views
-from distillnerf_ros.training.windows import Views, cut_windows
+from distillnerf_ros.training.windows import Views, Windows, cut_windows
 
 VERB_HELP = "teach the small CLIP the words and looks of the procedural world"
 EXAMPLE = (
@@ -46,21 +46,28 @@ class TeachConfig:
     Attributes:
         steps: optimiser steps.
         batch: windows per step.
+        window: height and width of a window in pixels; small ones cost little attention.
+        zoom: least and most magnification of a window's view.
+        wide_every: each time after so many steps, a quarter as many windows of the size and zoom
+            the model is used at.
+        wide_zoom: their magnification.
         learning_rate: peak, reached after ``warmup`` steps, then a cosine to zero.
         warmup: steps.
         weight_decay: of matrices; the token table has none, for most tokens are rarely seen.
-        zoom: least and most magnification of a window.
         average: decay of the moving average of the weights that is kept.
         log_every, save_every: steps.
         components: C of the principal components.
     """
 
     steps: int = 3000
-    batch: int = 16
-    learning_rate: float = 1e-3
-    warmup: int = 150
+    batch: int = 32
+    window: tuple[int, int] = (64, 112)
+    zoom: tuple[float, float] = (1.8, 4.0)
+    wide_every: int = 4
+    wide_zoom: tuple[float, float] = (1.0, 2.0)
+    learning_rate: float = 1.5e-3
+    warmup: int = 100
     weight_decay: float = 0.05
-    zoom: tuple[float, float] = (1.0, 2.0)
     average: float = 0.995
     log_every: int = 25
     save_every: int = 200
@@ -100,6 +107,15 @@ class Teaching:
             return c.learning_rate * (self.step + 1) / c.warmup
         done = (self.step - c.warmup) / max(c.steps - c.warmup, 1)
         return c.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+    def windows(self, views: Views, rng: np.random.Generator) -> Windows:
+        """The windows of the current step."""
+        c, visual = self.config, self.model.visual
+        wide = self.step % c.wide_every == c.wide_every - 1
+        count = max(c.batch // 4, 1) if wide else c.batch
+        size, zoom = (visual.image_size, c.wide_zoom) if wide else (c.window, c.zoom)
+        index = rng.integers(len(views.images), size=count)
+        return cut_windows(views, index.tolist(), tuple(size), visual.patch_size[0], zoom, rng)
 
     def update(self, loss: Tensor) -> None:
         """One optimiser step, and one of the moving average.
@@ -167,14 +183,12 @@ def teach(
     """Train until the configured number of steps, logging to the console and to the curve."""
     config = teaching.config
     sampler = TextSampler(teaching.tokenizer, PhraseBook(views.table))
-    size, patch = teaching.model.visual.image_size, teaching.model.visual.patch_size[0]
     parts: list[dict[str, float]] = []
     began = time.perf_counter()
     while teaching.step < config.steps:
         rng = np.random.default_rng([teaching.seed, teaching.step])
         torch.manual_seed(int(rng.integers(2**31)))
-        index = rng.integers(len(views.images), size=config.batch)
-        windows = cut_windows(views, index, size, patch, config.zoom, rng)
+        windows = teaching.windows(views, rng)
         loss, part = step_loss(teaching.model, windows, sampler, step_config, rng)
         teaching.update(loss)
         parts.append(part)

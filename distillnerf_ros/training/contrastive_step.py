@@ -131,7 +131,10 @@ def step_loss(
     """Loss of one batch of windows, and its parts for the log."""
     dense, book = DenseClip.of(model.visual), sampler.book
     positions = window_positions(
-        model.visual.positional_embedding, model.visual.grid_size, windows.boxes
+        model.visual.positional_embedding,
+        model.visual.grid_size,
+        windows.boxes,
+        windows.things.shape[1:],
     )
     features = dense.unnormalised(windows.images, positions)
     labels = torch.tensor([thing.label for thing in book.things])

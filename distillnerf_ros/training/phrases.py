@@ -66,13 +66,15 @@ def _phrases(things: Sequence[Thing]) -> list[Phrase]:
         for names, kinds, words in nouns.NOUNS
         for noun in words
     ]
-    own = {(t.kind, t.label) for t in things if t.kind}
+    # A wording of some kinds is no wording of the whole class ("jersey barrier"), nor of one kind.
+    fine = {(p.noun, label) for p in tabled if p.kinds for label in p.labels}
+    whole = [p for p in tabled if p.kinds or not any((p.noun, n) in fine for n in p.labels)]
+    own = {(t.kind, t.label) for t in things if t.kind} - {
+        (p.noun, label) for p in tabled for label in p.labels
+    }
     named = [Phrase(kind, frozenset({label}), frozenset({kind})) for kind, label in sorted(own)]
-    every = dict.fromkeys(tabled + named)
-    # A wording of a kind is no wording of the whole class ("jersey barrier").
-    fine = {(p.noun, label) for p in every if p.kinds for label in p.labels}
-    whole = [p for p in every if p.kinds or not any((p.noun, n) in fine for n in p.labels)]
-    return [p for p in whole if any(p.truth(thing) == TRUE for thing in things)]
+    every = dict.fromkeys(whole + named)
+    return [p for p in every if any(p.truth(thing) == TRUE for thing in things)]
 
 
 def dressed(noun: str, rng: np.random.Generator) -> str:

@@ -119,8 +119,11 @@ def _jitter(image: Float[Tensor, "1 3 h w"], rng: np.random.Generator) -> Tensor
 
 
 def window_positions(
-    table: Float[Tensor, "P D"], grid: tuple[int, int], boxes: Float[Tensor, "B 4"]
-) -> Float[Tensor, "B P D"]:
+    table: Float[Tensor, "P D"],
+    grid: tuple[int, int],
+    boxes: Float[Tensor, "B 4"],
+    size: tuple[int, int],
+) -> Float[Tensor, "B Q D"]:
     """Position embeddings of windows: the view's own, interpolated at the windows' patches.
 
     So a magnified window sees what a larger view would see there.
@@ -129,8 +132,9 @@ def window_positions(
         table: (1 + rows * cols, D) position embeddings, the class token's first.
         grid: rows and columns of the table.
         boxes: (B, 4) see ``Windows``.
+        size: rows and columns of patches of a window.
     """
-    rows, cols = grid
+    rows, cols = size
     y = (torch.arange(rows) + 0.5) / rows
     x = (torch.arange(cols) + 0.5) / cols
     left, top, right, bottom = boxes.unbind(1)

@@ -83,19 +83,19 @@ class Scene:
             )  # fmt: skip
         return boxes
 
-    @functools.cache  # noqa: B019 - a scene owns few, and dies with its cache in practice
+    @functools.lru_cache(maxsize=4)  # noqa: B019 - bounded: at most four scenes are kept alive
     def ground_on(self, device: torch.device) -> Ground:
         """The ground with its raster on a device."""
         ground = self.layout.ground
         return dataclasses.replace(ground, raster=ground.raster.to(device))
 
-    @functools.cache  # noqa: B019
+    @functools.lru_cache(maxsize=4)  # noqa: B019
     def labels_on(self, device: torch.device) -> Tensor:
         """(O,) uint8 class of every object."""
         labels = [class_of(thing.model.category) for thing in self.things]
         return torch.tensor(labels, dtype=torch.uint8, device=device)
 
-    @functools.cache  # noqa: B019
+    @functools.lru_cache(maxsize=4)  # noqa: B019
     def _standing(self) -> Primitives:
         places, _ = self._places(list(range(len(self.things))), 0.0)
         poses = self._poses(places, self._on_road())
@@ -130,7 +130,7 @@ class Scene:
         schedule = self.things[number].schedule
         return schedule.at(time_s)[0] if schedule else 0.0
 
-    @functools.cache  # noqa: B019
+    @functools.lru_cache(maxsize=4)  # noqa: B019
     def _on_road(self) -> Tensor:
         return torch.tensor([thing.on_road for thing in self.things])
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillnerf_ros.cameras.visibility import Visibility
-from distillnerf_ros.voxels.grid import SparseGrid
+from distillnerf_ros.voxels.grid import SparseGrid, gather_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,39 +95,34 @@ class VoxelField:
         time: float | None = None,
     ) -> FieldSample:
         """Density, colour and features; one glance has no view dependence and no time."""
-        slots = self.slots(points_m)
-        latent = self.latent_at_slots(slots)
+        latent = self.latent(points_m)
         rgb = torch.sigmoid(self.heads.rgb(latent))
-        return FieldSample(self.slot_density[slots], rgb, self.heads.features(latent))
-
-    def slots(self, points_m: Float[Tensor, "*shape 3"]) -> Tensor:
-        """Slot of each point (see :class:`GridLayout`)."""
-        return self.grid.slots(*self.grid.layout.locate(points_m))
+        return FieldSample(self.density(points_m), rgb, self.heads.features(latent))
 
     def density(self, points_m: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape"]:
         """Extinction per metre; 0 in empty space."""
-        return self.slot_density[self.slots(points_m)]
+        slots = self.grid.slots(*self.grid.layout.locate(points_m))
+        return gather_rows(self.slot_density, slots)
 
     def latent(self, points_m: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape C"]:
         """Concatenated fine and coarse features; zeros in empty space."""
-        return self.latent_at_slots(self.slots(points_m))
+        fine, coarse = self._rows(points_m)
+        values = gather_rows(self.fine_values, fine), gather_rows(self.coarse_values, coarse)
+        return torch.cat(values, dim=-1)
 
-    def latent_at_slots(self, slots: Tensor) -> Tensor:
-        """Concatenated fine and coarse features of slots."""
-        fine = self.fine_values[self.grid.fine_rows(slots)]
-        return torch.cat([fine, self.coarse_values[slots // self.grid.layout.subcells]], dim=-1)
+    def _rows(self, points_m: Float[Tensor, "*shape 3"]) -> tuple[Tensor, Tensor]:
+        """Fine and coarse row of each point."""
+        coarse, sub = self.grid.layout.locate(points_m)
+        return self.grid.fine_rows(self.grid.slots(coarse, sub)), self.grid.coarse_rows(coarse)
 
     def proposal_density(self, points_m: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape"]:
         """Largest density in the octant of a coarse voxel that holds each point; no gradient.
 
         With 4x4x4 fine cells per coarse voxel an octant is 2x2x2 fine cells.
         """
-        half, subcells = self.grid.layout.factor // 2, self.grid.layout.subcells
-        slots = self.slots(points_m)
-        block, sub = slots // subcells, slots % subcells
-        f = self.grid.layout.factor
-        octant = (sub // (f * f) // half * 2 + sub // f % f // half) * 2 + sub % f // half
-        return self._octant_density[block * 8 + octant]
+        coarse, sub = self.grid.layout.locate(points_m)
+        octants = gather_rows(self.grid.layout.octants(points_m.device), sub)
+        return gather_rows(self._octant_density, self.grid.coarse_rows(coarse) * 8 + octants)
 
     @functools.cached_property
     def _octant_density(self) -> Float[Tensor, " octants"]:

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from distillnerf_ros.config import tiny
+from distillnerf_ros.errors import ConfigError
 from distillnerf_ros.voxels.contraction import Contraction
-from distillnerf_ros.voxels.grid import GridLayout, SparseGrid, build_grid
+from distillnerf_ros.voxels.grid import GridLayout, SparseGrid, build_grid, gather_rows
 
 LAYOUT = GridLayout(Contraction((50.0, 50.0, 6.4), 0.8), (5, 4, 3), 4)
 FINE_SHAPE = (20, 16, 12)
@@ -168,3 +169,31 @@ def test_a_grid_of_nothing(count):
     slots = grid.slots(*LAYOUT.locate(some_points(9)))
     assert (slots < 64).all()
     assert grid.fine_rows(slots).tolist() == [0] * 9
+
+
+def test_locate_agrees_with_the_contraction_written_out():
+    layout = GridLayout.from_config(tiny().grid)
+    points = torch.cat([50 * some_points(), torch.tensor([[50.0, -50.0, 6.4], [0.0, -0.0, -6.4]])])
+    cells = torch.tensor(layout.coarse_shape) * 4
+    scaled = (layout.contraction.contract(points) + 1) * (cells / 2)
+    expected = torch.minimum(scaled.long().clamp(min=0), cells - 1)
+    assert layout.fine_xyz(*layout.locate(points)).tolist() == expected.tolist()
+
+
+def test_points_that_are_not_numbers_lie_in_the_first_cell():
+    coarse, sub = LAYOUT.locate(torch.full((2, 3), torch.nan))
+    assert coarse.tolist() == sub.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("factor", [1, 3, 6])
+def test_factors_that_cannot_be_halved_are_refused(factor):
+    with pytest.raises(ConfigError, match="fine_factor"):
+        GridLayout(LAYOUT.contraction, (5, 4, 3), factor)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 3)])
+@pytest.mark.parametrize("channels", [(), (4,)])
+def test_gathered_rows_are_the_indexed_ones(shape, channels):
+    table = torch.randn(7, *channels)
+    rows = torch.randint(7, shape)
+    assert torch.equal(gather_rows(table, rows), table[rows])

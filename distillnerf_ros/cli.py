@@ -1,4 +1,4 @@
-"""The command line: ``distillnerf VERB``. A verb's module is imported when the verb is asked for."""
+"""The command line: ``distillnerf VERB``. A verb's module is imported when it is asked for."""
 
 import argparse
 import importlib

@@ -29,7 +29,7 @@ def blank(height: int, width: int, color: tuple[int, int, int] = BACKGROUND) -> 
 def write_text(
     picture: Picture,
     text: str,
-    at_px: tuple[float, float],
+    at_px: tuple[int, int],
     size_px: int = 14,
     color: tuple[int, int, int] = TEXT,
     anchor: str = "la",

@@ -39,7 +39,8 @@ def depth_picture(depth_m: Float[np.ndarray, "h w"]) -> Picture:
 
 def depth_scale() -> tuple[Picture, list[tuple[float, str]]]:
     """Colours and marks of the depth scale, for a colour bar."""
-    ticks = [(float(depth_position(np.array(float(m)))), f"{m} m") for m in DEPTH_TICKS_M]
+    places = depth_position(np.array(DEPTH_TICKS_M, np.float64)).tolist()
+    ticks = [(place, f"{m} m") for place, m in zip(places, DEPTH_TICKS_M, strict=True)]
     return turbo(1 - np.linspace(0, 1, 256))[None], ticks
 
 

@@ -152,7 +152,8 @@ def choose(
     snapshots: Sequence[Snapshot], records: Sequence[dict[str, Any]]
 ) -> tuple[Snapshot, tuple[Answer, ...]]:
     """The glance to show: one that was asked about, with most prompts found; else the middle."""
-    best, best_answers, best_rank = snapshots[len(snapshots) // 2], (), (-1, 0)
+    best, best_rank = snapshots[len(snapshots) // 2], (-1, 0)
+    best_answers: tuple[Answer, ...] = ()
     for snapshot in snapshots:
         answers = answers_at(records, snapshot.stamp_ns)
         rank = (sum(bool(answer.found) for answer in answers), len(snapshot.cameras))

@@ -111,7 +111,7 @@ def _name_row(views: Sequence[CameraView]) -> Picture:
 
 def _nothing() -> Picture:
     tile = canvas.blank(*TILE_PX, canvas.PANEL)
-    middle = (TILE_PX[1] / 2, TILE_PX[0] / 2)
+    middle = (TILE_PX[1] // 2, TILE_PX[0] // 2)
     return canvas.write_text(tile, "not published", middle, 13, canvas.FAINT, "mm")
 
 

@@ -126,5 +126,7 @@ class Children:
             for child in self._children:
                 child.check()
             if time.monotonic() > deadline_s:
-                raise whose.error(f"kept the demo waiting for {what} longer than {timeout_s:.0f} s")
+                raise whose.error(
+                    f"kept the demo waiting for {what} longer than {timeout_s:.0f} s"
+                )
             time.sleep(POLL_S)

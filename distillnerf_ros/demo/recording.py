@@ -54,7 +54,10 @@ def image_array(message: Any) -> np.ndarray:
     Raises:
         DatasetError: another encoding, or the buffer contradicts the size.
     """
-    kinds = {"rgb8": (np.dtype(np.uint8), 3), "32FC1": (np.dtype("<f4"), 1)}
+    kinds: dict[str, tuple[np.dtype[Any], int]] = {
+        "rgb8": (np.dtype(np.uint8), 3),
+        "32FC1": (np.dtype("<f4"), 1),
+    }
     if message.encoding not in kinds:
         raise DatasetError(
             f"a recorded image has encoding {message.encoding!r}; expected rgb8 or 32FC1"
@@ -202,7 +205,7 @@ def with_pictures(
     pictures: dict[str, np.ndarray] = {}
     store = typestore()
     for record in read_bag(bag, topics):
-        message = store.deserialize_cdr(record.data, record.msgtype)
+        message: Any = store.deserialize_cdr(record.data, record.msgtype)
         view = topics[record.topic]
         if stamp_ns(message.header) == view.stamp_ns:
             pictures[view.name] = decode_jpeg(bytes(message.data), image_size, view.name)

@@ -129,7 +129,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def number(value: float, digits: int = 3) -> str:
     """A number, or a dash for NaN."""
-    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def _facts(facts: dict[str, str]) -> str:
@@ -186,8 +186,8 @@ def _space(contents: Contents) -> str:
     return (
         f"<h2>Occupancy: {count} voxels of 0.4 m</h2>"
         f'<div class="space">{image_tag(view, "occupied voxels in perspective")}'
-        f'{image_tag(above, "occupancy from above")}</div>'
-        f'{image_tag(legend, "class colours")}'
+        f"{image_tag(above, 'occupancy from above')}</div>"
+        f"{image_tag(legend, 'class colours')}"
         '<p class="faint">Right: from above, forward is up, rings every 10 m; boxes are answers '
         "to the text queries below; the darkest cells were not seen.</p>"
     )
@@ -209,13 +209,23 @@ def _answers(contents: Contents) -> str:
     return f"<h2>Text queries</h2><p>{text}</p>{table(head, rows)}"
 
 
+_DIRECTIONS = (
+    "ahead",
+    "ahead left",
+    "left",
+    "behind left",
+    "behind",
+    "behind right",
+    "right",
+    "ahead right",
+)
+
+
 def where_is(thing: Found) -> str:
     """Distance and direction of a thing from the vehicle, in words."""
     x, y, _ = thing.center_m
     degrees = math.degrees(math.atan2(y, x))
-    names = ("ahead", "ahead left", "left", "behind left", "behind")
-    names += ("behind right", "right", "ahead right")
-    return f"{math.hypot(x, y):.0f} m {names[round(degrees / 45) % 8]}"
+    return f"{math.hypot(x, y):.0f} m {_DIRECTIONS[round(degrees / 45) % 8]}"
 
 
 def _errors(judgement: Judgement | None) -> str:

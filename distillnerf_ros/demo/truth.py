@@ -124,11 +124,12 @@ def _collect_depth(
     if not depths:
         return
     names = tuple(depths)
-    grid_size = next(iter(depths.values())).shape
+    rows, cols = next(iter(depths.values())).shape
+    grid_size = rows, cols
     rig = nuscenes.load_glance(nusc, token, grid_size, names)
     truth = lidar_truth(nuscenes.lidar_points(nusc, token), rig, grid_size)
     flat = flat_road_depth(rig, grid_size).reshape(-1)
-    camera, cell = np.divmod(truth.cells, grid_size[0] * grid_size[1])
+    camera, cell = np.divmod(truth.cells, rows * cols)
     for index, name in enumerate(names):
         mine = camera == index
         pair = pairs.setdefault(name, _Pairs())

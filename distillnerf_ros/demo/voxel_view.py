@@ -26,7 +26,8 @@ _FACES = (
     ((0, -1, 0), ((0, 0, 0), (1, 0, 0), (1, 0, 1), (0, 0, 1)), 0.58),
     ((0, 0, -1), ((0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)), 0.45),
 )
-# The nuScenes vehicle (4.08 x 1.73 m) as voxels: lower and upper corner of body and cabin, ego frame.
+# The nuScenes vehicle (4.08 x 1.73 m) as voxels: lower and upper corner of body and cabin, in
+# the ego frame.
 _VEHICLE_M = (((-0.8, -0.8, 0.2), (3.2, 0.8, 1.0)), ((-0.4, -0.8, 1.0), (2.0, 0.8, 1.8)))
 _VEHICLE_COLOR = (240, 240, 245)
 _NO_CLASS_COLOR = (160, 160, 160)
@@ -110,9 +111,7 @@ def _with_vehicle(
     return np.concatenate([points_m[outside], body]), np.concatenate([colors[outside], painted])
 
 
-def _quads(
-    points_m: Float[np.ndarray, "P 3"], base: Float[np.ndarray, "P 3"], eye: Eye
-) -> _Quads:
+def _quads(points_m: Float[np.ndarray, "P 3"], base: Float[np.ndarray, "P 3"], eye: Eye) -> _Quads:
     """The faces that the eye can see: not between two cubes, and turned towards it."""
     cells = np.round((points_m - points_m[0]) / VOXEL_M).astype(np.int64)
     corners, colors = [], []

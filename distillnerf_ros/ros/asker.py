@@ -39,7 +39,7 @@ def call(node: Node, client: Client, request: Any) -> Any | None:
 
 def wait_until_ready(node: Node, target: str) -> None:
     """Wait until the node is active and somebody listens to its occupancy."""
-    client = node.create_client(GetState, f"{target}/get_state")
+    client: Client = node.create_client(GetState, f"{target}/get_state")
     while True:
         if client.wait_for_service(timeout_sec=0.5):
             answer = call(node, client, GetState.Request())
@@ -76,7 +76,7 @@ def as_record(prompts: Sequence[str], answer: QueryText.Response) -> dict[str, A
 def ask_forever(node: Node, args: argparse.Namespace) -> None:
     """Say when the node is ready, then ask once per period until interrupted."""
     wait_until_ready(node, args.node)
-    client = node.create_client(QueryText, f"{args.node}/query_text")
+    client: Client = node.create_client(QueryText, f"{args.node}/query_text")
     with args.out.open("w") as stream:
         print(json.dumps({"ready": args.node}), file=stream, flush=True)
         while True:

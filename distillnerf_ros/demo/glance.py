@@ -1,0 +1,141 @@
+"""One keyframe of a nuScenes folder through the pipeline, without ROS, as a snapshot."""
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from distillnerf_ros.cameras import CameraRig
+from distillnerf_ros.data import nuscenes
+from distillnerf_ros.demo.report import Answer
+from distillnerf_ros.demo.snapshot import CameraView, Found, Snapshot, Voxels
+from distillnerf_ros.errors import DatasetError, QueryError
+from distillnerf_ros.pipeline import Pipeline
+from distillnerf_ros.query.hits import Hits
+from distillnerf_ros.query.occupancy import Occupancy
+from distillnerf_ros.render.renderer import Rendered
+from distillnerf_ros.voxels.field import VoxelField
+
+_FEATURE_STD = 2.5
+"""Standard deviations of a principal component that are drawn at full brightness."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Glance:
+    """One encoded keyframe.
+
+    Attributes:
+        name: scene and number of the keyframe.
+        pipeline: the model.
+        rig: its cameras, at the size of the pictures.
+        field: what the model made of it.
+        rendered: what its cameras see of the field.
+    """
+
+    name: str
+    pipeline: Pipeline
+    rig: CameraRig
+    field: VoxelField
+    rendered: Rendered
+
+
+def add_glance_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that choose a keyframe and a model."""
+    nuscenes.add_dataset_arguments(parser)
+    parser.add_argument("--frame", type=int, default=0, metavar="K", help="keyframe, from 0")
+    parser.add_argument(
+        "--weights", default="tiny", help="shipped weights by name, or a .safetensors file"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
+
+
+def look(args: argparse.Namespace, image_size: tuple[int, int] = (450, 800)) -> Glance:
+    """Read and encode the keyframe that the arguments choose.
+
+    Raises:
+        CheckpointError: the weights cannot be loaded.
+        DatasetError: the data set, scene or keyframe is not there.
+    """
+    pipeline = Pipeline.load(args.weights, args.device)
+    nusc = nuscenes.open_dataset(Path(args.dataroot), args.version)
+    scene = nuscenes.find_scene(nusc, args.scene)
+    samples = nuscenes.keyframes(nusc, scene)
+    if not 0 <= args.frame < len(samples):
+        raise DatasetError(f"--frame {args.frame}: {scene['name']} has 0..{len(samples) - 1}")
+    rig = nuscenes.load_glance(nusc, samples[args.frame], image_size).present()
+    field = pipeline.encode(rig)
+    rendered = pipeline.render(field, rig.resized(*pipeline.image_size))
+    return Glance(f"{scene['name']}, keyframe {args.frame}", pipeline, rig, field, rendered)
+
+
+def snapshot(glance: Glance, queries: Sequence[str] = ()) -> Snapshot:
+    """Everything about the glance, ready to draw.
+
+    Args:
+        glance: the encoded keyframe.
+        queries: what glows in the heat pictures; none = no heat.
+    """
+    rendered, rig = glance.rendered, glance.rig
+    heat = glance.pipeline.relevancy_image(rendered, queries).cpu().numpy() if queries else None
+    colors = feature_colors(glance.pipeline, rendered.features)
+    views = tuple(
+        CameraView(
+            name,
+            picture=_bytes(rig.images[index].permute(1, 2, 0)),
+            rgb=_bytes(rendered.rgb[index].permute(1, 2, 0)),
+            depth_m=rendered.depth_m[index].cpu().numpy(),
+            features=colors[index],
+            heat=None if heat is None else heat[index],
+        )
+        for index, name in enumerate(rig.names)
+    )
+    occupancy = glance.pipeline.occupancy(glance.field)
+    return Snapshot(0, views, voxels_of(occupancy), _seen(occupancy))
+
+
+def feature_colors(pipeline: Pipeline, features: torch.Tensor) -> np.ndarray:
+    """(N, h, w, 3) the first three components as colours, the same for every camera."""
+    try:
+        span = _FEATURE_STD * pipeline.semantics.pca.std[:3]
+    except QueryError:  # untrained features have no scale of their own
+        span = torch.ones(3)
+    scaled = features[:, :3] / (2 * span.to(features)[:, None, None]) + 0.5
+    return _bytes(scaled.permute(0, 2, 3, 1))
+
+
+def voxels_of(occupancy: Occupancy) -> Voxels:
+    """The occupied voxels as plain arrays."""
+    occupied = occupancy.occupied
+    labels = occupancy.labels
+    return Voxels(
+        occupancy.points_m().cpu().numpy(),
+        None if labels is None else labels[occupied].cpu().numpy(),
+        occupancy.probability[occupied].cpu().numpy(),
+    )
+
+
+def _seen(occupancy: Occupancy) -> np.ndarray:
+    return np.where(occupancy.observed.any(dim=2).cpu().numpy(), 0, -1).astype(np.int8)
+
+
+def _bytes(values: torch.Tensor) -> np.ndarray:
+    return values.nan_to_num().clamp(0, 1).mul(255).round().byte().cpu().numpy()
+
+
+def answers(hits: Hits) -> tuple[Answer, ...]:
+    """What was found of every prompt, best first."""
+    return tuple(
+        Answer(
+            prompt,
+            float(hits.best[index]),
+            tuple(
+                Found(prompt, c.center_m, c.size_m, c.score, c.count)
+                for c in hits.clusters
+                if c.prompt == index
+            ),
+        )
+        for index, prompt in enumerate(hits.prompts)
+    )

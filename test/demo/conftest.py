@@ -1,0 +1,38 @@
+"""A glance small enough to be judged by hand."""
+
+import numpy as np
+import pytest
+
+from distillnerf_ros.demo.snapshot import CameraView, Snapshot, Voxels
+from distillnerf_ros.taxonomy import OCC3D_CLASSES
+
+CAR = OCC3D_CLASSES.index("car")
+ROAD = OCC3D_CLASSES.index("driveable surface")
+
+
+@pytest.fixture
+def voxels() -> Voxels:
+    """A car voxel 20.2 m ahead and 10.2 m to the left, on a road voxel."""
+    points = np.array([[20.2, 10.2, -0.8], [20.2, 10.2, -0.4]], np.float32)
+    return Voxels(points, np.array([ROAD, CAR], np.uint8), np.array([0.9, 0.8], np.float32))
+
+
+@pytest.fixture
+def snapshot(voxels) -> Snapshot:
+    """Two cameras: one with every output, one with none."""
+    grid = np.full((200, 200), -1, np.int8)
+    grid[100:] = 0  # the half ahead was seen
+    depth = np.full((4, 8), 5.0, np.float32)
+    depth[:2] = np.nan
+    heat = np.full((4, 8), 0.4)
+    heat[:, 4:] = 1.0
+    full = CameraView(
+        "CAM_FRONT",
+        1_000,
+        picture=np.full((18, 32, 3), 200, np.uint8),
+        rgb=np.full((9, 16, 3), (250, 0, 0), np.uint8),
+        depth_m=depth,
+        features=np.full((4, 8, 3), (0, 250, 0), np.uint8),
+        heat=heat,
+    )
+    return Snapshot(1_000, (CameraView("CAM_BACK", 900), full), voxels, grid)

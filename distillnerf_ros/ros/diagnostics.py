@@ -2,7 +2,8 @@
 
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -34,21 +35,31 @@ class Diagnostics:
     def publish(
         self,
         synchronizer: GlanceSynchronizer,
-        running: tuple[Worker, Perception] | None,
+        worker: Worker[Any],
+        perception: Perception,
         spread_s: float,
     ) -> None:
-        """Publish one DiagnosticArray.
+        """Publish the state of an active node.
 
         Args:
             synchronizer: whose counts are reported.
-            running: the worker and its perception, None while the node is not active.
+            worker: whose counts are reported.
+            perception: whose times are reported.
             spread_s: stamp spread of the newest glance in seconds.
         """
         cameras = zip(self._health.cameras.values(), synchronizer.counts, strict=True)
         statuses = [self._camera(health, counts) for health, counts in cameras]
         self._warn_of_silence()
         statuses.append(self._glances(synchronizer, spread_s))
-        statuses.append(self._model(running))
+        statuses.append(self._model(worker, perception))
+        self._send(statuses)
+
+    def publish_inactive(self) -> None:
+        """Publish that the node is configured, and no more."""
+        values = {"memory_mib": f"{_resident_mib():.0f}"}
+        self._send([self._status("model", DiagnosticStatus.OK, "not active", values)])
+
+    def _send(self, statuses: list[DiagnosticStatus]) -> None:
         message = DiagnosticArray(status=statuses)
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
@@ -123,15 +134,12 @@ class Diagnostics:
         }
         return self._status("glances", level, text, values)
 
-    def _model(self, running: tuple[Worker, Perception] | None) -> DiagnosticStatus:
-        parameters = self._parameters()
-        values = {"weights": parameters.weights, "memory_mib": f"{_resident_mib():.0f}"}
-        if running is None:
-            return self._status("model", DiagnosticStatus.OK, "not active", values)
-        worker, perception = running
+    def _model(self, worker: Worker[Any], perception: Perception) -> DiagnosticStatus:
+        weights = self._parameters().weights
+        values = {"weights": weights, "memory_mib": f"{_resident_mib():.0f}"}
         device = perception.pipeline.device
-        values |= {"device": str(device), "processed": worker.processed}
-        values["replaced_by_newer"] = worker.replaced
+        values |= {"device": str(device), "processed": str(worker.processed)}
+        values["replaced_by_newer"] = str(worker.replaced)
         if device.type == "cuda":
             values["gpu_memory_mib"] = f"{torch.cuda.memory_allocated(device) / _MIB:.0f}"
         means = perception.times.mean()
@@ -140,7 +148,7 @@ class Diagnostics:
         return self._status("model", DiagnosticStatus.OK, "active", values)
 
     def _status(
-        self, name: str, level: bytes, text: str, values: dict[str, object]
+        self, name: str, level: bytes, text: str, values: Mapping[str, object]
     ) -> DiagnosticStatus:
         return DiagnosticStatus(
             name=f"{self._node.get_name()}: {name}",

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 LOG_PERIOD_S = 5.0
 """The same problem of the same camera is logged at most this often."""
@@ -33,7 +33,7 @@ class CameraHealth:
 
     def silent_s(self) -> float:
         """Seconds since the last image, or since the node began to listen."""
-        last_s = self._arrivals_s[-1] if self._arrivals_s else self.waiting_since_s
+        last_s = max([self.waiting_since_s, *self._arrivals_s])
         return time.monotonic() - last_s
 
     def rate_hz(self) -> float:
@@ -47,14 +47,23 @@ class CameraHealth:
 class Health:
     """Problems by name, for the log and for /diagnostics."""
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
-        """Problems go to ``warn``, each kind and source at most once per ``LOG_PERIOD_S``."""
+    def __init__(self, warn: Callable[[str], None], topics: Mapping[str, str]) -> None:
+        """Watch cameras.
+
+        Args:
+            warn: takes log lines, each kind and source at most once per ``LOG_PERIOD_S``.
+            topics: image topic by camera name.
+        """
         self._warn = warn
         self._logged_s: dict[tuple[str, str], float] = {}
-        self.cameras: dict[str, CameraHealth] = {}
+        self.cameras = {name: CameraHealth(name, topic) for name, topic in topics.items()}
         self.problems: Counter[str] = Counter()
         self.last_problem = ""
-        self.skipped_glances = 0
+
+    def listen(self) -> None:
+        """Silence counts from now on."""
+        for camera in self.cameras.values():
+            camera.waiting_since_s = time.monotonic()
 
     def camera_problem(self, camera: str, kind: str, message: str) -> None:
         """Count what makes one camera's image unusable, and log it."""

@@ -60,8 +60,8 @@ def _reported(transition: Transition) -> Transition:
 class DistillNerfNode(LifecycleNode):
     """Cameras in; depth, occupancy, pictures and answers out.
 
-    Unconfigured: parameters may be set. Inactive: subscribed and answering, no model in memory.
-    Active: the model is loaded, glances are processed in one worker thread.
+    Unconfigured: parameters may be set. Inactive: services answer that nothing is to be had, no
+    model in memory, no images received. Active: one worker thread processes glances.
     """
 
     def __init__(
@@ -75,7 +75,6 @@ class DistillNerfNode(LifecycleNode):
         """
         super().__init__(NODE_NAME, **options)
         self._load = load
-        self._health = Health(self._warn)
         self._running: tuple[Worker[Glance], Perception] | None = None
         self._configured = False
         self._spread_s = 0.0
@@ -92,21 +91,16 @@ class DistillNerfNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read the parameters, subscribe, advertise."""
         current = self._current = table.read(self)
-        self._health = Health(self._warn)
+        topics = {name: current.camera_topics(name)[0] for name in current.cameras}
+        resolved = {name: self.resolve_topic_name(topic) for name, topic in topics.items()}
+        self._health = Health(self._warn, resolved)
         buffer = LoopingBuffer(Duration(seconds=TF_CACHE_S))
         self._listener = TransformListener(buffer, self)
         self._frames = EgoFrames(
             buffer, current.base_frame, current.fixed_frame, current.tf_timeout_s
         )
-        self._synchronizer = GlanceSynchronizer(
-            len(current.cameras),
-            current.sync_window_s,
-            current.sync_timeout_s,
-            current.fewest_cameras,
-        )
         self._outputs = Outputs(self, current, self._health)
         self._diagnostics = Diagnostics(self, self._health, lambda: self._current)
-        self._cameras = CameraSubscriptions(self, current, self._health, self._on_frame)
         self._questions = Services(self, lambda: self._frames)
         self._query_topic = self.create_subscription(
             String, "~/query/text", self._on_query_topic, 10
@@ -121,21 +115,30 @@ class DistillNerfNode(LifecycleNode):
 
     @_reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model and start the worker."""
-        pipeline = self._load(self._current.weights, self._current.device)
+        """Load the model, then subscribe to the cameras: who sees a subscriber is heard."""
+        current = self._current
+        pipeline = self._load(current.weights, current.device)
+        self._synchronizer = GlanceSynchronizer(
+            len(current.cameras),
+            current.sync_window_s,
+            current.sync_timeout_s,
+            current.fewest_cameras,
+        )
+        self._health.listen()
+        self._cameras = CameraSubscriptions(self, current, self._health, self._on_frame)
         perception = Perception(
             pipeline,
             self._frames,
             self._outputs,
             self._health,
-            self._current,
+            current,
             self._cameras.infos,
         )
         worker: Worker[Glance] = Worker(perception.process, self._on_worker_error)
         self._running = self._questions.running = (worker, perception)
         self.get_logger().info(
-            f"active: weights {self._current.weights} on {pipeline.device}, "
-            f"{len(self._current.cameras)} cameras"
+            f"active: weights {current.weights} on {pipeline.device}, "
+            f"{len(current.cameras)} cameras"
         )
         return TransitionCallbackReturn.SUCCESS
 
@@ -154,15 +157,20 @@ class DistillNerfNode(LifecycleNode):
     @_reported
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop from any state."""
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """Stop the worker and give everything back, whatever the state."""
         self._stop_worker()
         self._release()
-        return TransitionCallbackReturn.SUCCESS
 
     def _stop_worker(self) -> None:
         if self._running is None:
             return
         (worker, perception), self._running = self._running, None
         self._questions.running = None
+        self._cameras.close()
         worker.stop()
         perception.close()
         del worker, perception
@@ -178,7 +186,7 @@ class DistillNerfNode(LifecycleNode):
             self.destroy_timer(timer)
         self.destroy_subscription(self._query_topic)
         self._listener.unregister()
-        for part in (self._cameras, self._questions, self._diagnostics, self._outputs):
+        for part in (self._questions, self._diagnostics, self._outputs):
             part.close()
 
     # Callbacks: convert and enqueue, nothing slow -----------------------------------------------
@@ -190,6 +198,8 @@ class DistillNerfNode(LifecycleNode):
             self.get_logger().warning("stamps jumped back (a looping bag?): starting over")
 
     def _on_poll(self) -> None:
+        if self._running is None:
+            return
         now_s = self.get_clock().now().nanoseconds * 1e-9
         self._offer(self._synchronizer.poll(now_s))
 
@@ -206,7 +216,10 @@ class DistillNerfNode(LifecycleNode):
                 "use_sim_time is true but nobody publishes /clock: play the bag with --clock, or "
                 "set use_sim_time to false",
             )
-        self._diagnostics.publish(self._synchronizer, self._running, self._spread_s)
+        if self._running is None:
+            self._diagnostics.publish_inactive()
+        else:
+            self._diagnostics.publish(self._synchronizer, *self._running, self._spread_s)
 
     def _on_worker_error(self, error: Exception) -> None:
         if isinstance(error, DistillNerfError):
@@ -254,7 +267,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
-        node.on_shutdown(None)
+        node.close()
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()

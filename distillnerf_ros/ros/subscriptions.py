@@ -14,7 +14,7 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-from distillnerf_ros.ros.health import CameraHealth, Health
+from distillnerf_ros.ros.health import Health
 from distillnerf_ros.ros.messages import stamp_ns
 from distillnerf_ros.ros.parameters import Parameters
 from distillnerf_ros.ros.synchronizer import Frame
@@ -41,8 +41,6 @@ class CameraSubscriptions:
         for index, camera in enumerate(parameters.cameras):
             image_topic, info_topic, compressed = parameters.camera_topics(camera)
             kind = CompressedImage if compressed else Image
-            resolved = node.resolve_topic_name(image_topic)
-            health.cameras[camera] = CameraHealth(camera, resolved)
             self._subscribe(kind, image_topic, camera, self._image_callback(index, camera))
             self._subscribe(CameraInfo, info_topic, camera, self._info_callback(camera))
 

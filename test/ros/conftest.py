@@ -118,7 +118,7 @@ class Vehicle:
     def wait_for_node(self) -> None:
         """Until the node under test listens to every camera and to tf."""
         publishers = [*self._images.values(), *self._infos.values(), self._moving.pub_tf]
-        wait_until(lambda: all(p.get_subscription_count() for p in publishers), 20.0)
+        wait_until(lambda: all(p.get_subscription_count() for p in publishers), 60.0)
         time.sleep(0.3)
 
     def listen(self, kind: type, topic: str, qos: QoSProfile | int = 10) -> list[Any]:
@@ -129,10 +129,10 @@ class Vehicle:
         wait_until(lambda: before or self.node.get_publishers_info_by_topic(topic), 5.0)
         return received
 
-    def ask(self, kind: type, name: str, request: Any, timeout_s: float = 20.0) -> Any:
+    def ask(self, kind: type, name: str, request: Any, timeout_s: float = 60.0) -> Any:
         """Call a service."""
         client = self.node.create_client(kind, name)
-        assert client.wait_for_service(10.0), f"no service {name}"
+        assert client.wait_for_service(60.0), f"no service {name}"
         future = client.call_async(request)
         wait_until(future.done, timeout_s)
         self.node.destroy_client(client)
@@ -202,7 +202,7 @@ class Process:
     def output(self) -> str:
         return self.log.read_text()
 
-    def stop(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 20.0) -> int:
+    def stop(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 60.0) -> int:
         if self.popen.poll() is None:
             self.popen.send_signal(how)
         return self.popen.wait(timeout_s)
@@ -228,12 +228,39 @@ def started(log: Path, *command: Any) -> Iterator[Process]:
             popen.wait()
 
 
-def node_command(weights: Path, **parameters: Any) -> list[str]:
+def node_command(**parameters: Any) -> list[str]:
     """Command line of the node under test."""
-    command = [str(SCRIPT), "--ros-args", "-p", f"weights:={weights}"]
+    command = [str(SCRIPT), "--ros-args"]
     for name, value in parameters.items():
         command += ["-p", f"{name}:={value}"]
     return command
+
+
+@pytest.fixture(name="wait_until")
+def wait_until_fixture() -> Callable[..., None]:
+    return wait_until
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Starts Python programs; all are gone after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def run(*command: Any) -> Process:
+            log = tmp_path / f"{len(list(tmp_path.glob('*.log')))}.log"
+            return stack.enter_context(started(log, *command))
+
+        yield run
+
+
+@pytest.fixture
+def start_node(start: Callable[..., Process], weights: Path) -> Callable[..., Process]:
+    """Starts the node under test with parameters."""
+
+    def run(**parameters: Any) -> Process:
+        return start(*node_command(**{"weights": weights, **parameters}))
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -249,8 +276,8 @@ def node(
 ) -> Iterator[Process]:
     """The node in a process of its own, active and connected to the vehicle."""
     log = tmp_path_factory.mktemp("node") / "node.log"
-    with started(log, *node_command(weights)) as process:
+    with started(log, *node_command(weights=weights)) as process:
         vehicle.wait_for_node()
-        wait_until(lambda: "active:" in process.output(), 20.0)
+        wait_until(lambda: "active:" in process.output(), 60.0)
         yield process
         assert process.stop() == 0, process.output()

@@ -30,7 +30,7 @@ ME = "/distillnerf"
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-def wait_until(condition, timeout_s=15.0):
+def wait_until(condition, timeout_s=30.0):
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, f"not within {timeout_s} s"
@@ -355,7 +355,7 @@ def test_services_stay_quick_while_frames_stream(vehicle, node):
         start_s = time.monotonic()
         get_parameter(vehicle, "queries")
         slowest_s = max(slowest_s, time.monotonic() - start_s)
-    assert slowest_s < 1.0
+    assert slowest_s < 2.0
 
 
 def test_time_that_jumps_back_starts_over(vehicle, node, depths):

@@ -1,0 +1,81 @@
+"""Starts the node, and RViz where asked for.
+
+ros2 launch distillnerf_ros distillnerf.launch.py queries:="[bus, delivery van]" rviz:=true
+"""
+
+from pathlib import Path
+
+import yaml
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+SHARE = Path(get_package_share_directory("distillnerf_ros"))
+
+PARAMETERS = {
+    "weights": "name of shipped weights, or path of a .safetensors file",
+    "device": "auto, cpu, cuda or cuda:K",
+    "cameras": "YAML list of camera names",
+    "camera_preset": "layout of the camera topics, see config/distillnerf.yaml",
+    "image_topic": "image topic template with {camera} or {camera_lower}",
+    "camera_info_topic": "CameraInfo topic template",
+    "image_type": "preset, compressed or raw",
+    "base_frame": "vehicle frame",
+    "fixed_frame": "world-fixed frame; none: ignore the vehicle's motion within a glance",
+    "queries": "YAML list of standing text queries",
+    "query_threshold": "lowest score of a hit",
+    "autostart": "configure and activate at start",
+}
+"""Parameters of the node that have a launch argument; where it is empty, params_file counts."""
+
+
+def launch_node(context: LaunchContext) -> list[Node]:
+    overrides = {"use_sim_time": yaml.safe_load(value_of("use_sim_time", context))}
+    for name in PARAMETERS:
+        if text := value_of(name, context):
+            value = "" if (name, text) == ("fixed_frame", "none") else yaml.safe_load(text)
+            overrides[name] = value
+    if "query_threshold" in overrides:
+        overrides["query_threshold"] = float(overrides["query_threshold"])
+    node = Node(
+        package="distillnerf_ros",
+        executable="distillnerf_node",
+        name="distillnerf",
+        namespace=value_of("namespace", context),
+        parameters=[value_of("params_file", context), overrides],
+        arguments=["--ros-args", "--log-level", value_of("log_level", context)],
+        output="screen",
+        emulate_tty=True,
+    )
+    return [node]
+
+
+def value_of(name: str, context: LaunchContext) -> str:
+    return LaunchConfiguration(name).perform(context)
+
+
+def generate_launch_description() -> LaunchDescription:
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        arguments=["-d", LaunchConfiguration("rviz_config")],
+        parameters=[{"use_sim_time": LaunchConfiguration("use_sim_time")}],
+        condition=IfCondition(LaunchConfiguration("rviz")),
+    )
+    arguments = {
+        "params_file": (str(SHARE / "config" / "distillnerf.yaml"), "YAML file of parameters"),
+        "namespace": ("", "namespace of the node"),
+        "use_sim_time": ("false", "follow /clock (bags, simulators)"),
+        "log_level": ("info", "debug, info, warn or error"),
+        "rviz": ("false", "start RViz"),
+        "rviz_config": (str(SHARE / "config" / "distillnerf.rviz"), "RViz configuration"),
+        **{name: ("", f"{text}; empty: from params_file") for name, text in PARAMETERS.items()},
+    }
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=text)
+        for name, (default, text) in arguments.items()
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=launch_node), rviz])

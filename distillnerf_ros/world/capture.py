@@ -269,7 +269,8 @@ def lidarseg(sweep: Lidar, boxes: list[Box]) -> UInt8[np.ndarray, " P"]:
 
 def annotate(seen: Glance, boxes: list[Box]) -> list[Annotation]:
     """Boxes of the objects nuScenes would annotate: near, and met by the lidar or a camera."""
-    returns = torch.bincount(seen.lidar.instances.long(), minlength=len(boxes) + 1)
+    last = max((box.id for box in boxes), default=0)
+    returns = torch.bincount(seen.lidar.instances.long(), minlength=last + 1)
     annotations = []
     for box in boxes:
         away_m = np.hypot(*(np.array(box.center_m) - seen.map_from_ego[:3, 3])[:2])

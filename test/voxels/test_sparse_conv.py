@@ -112,3 +112,17 @@ def test_no_voxels_at_all():
     grid = build_grid(layout, torch.randn(3, 3), nothing, 9, 9)[0]
     out = SparseVoxelNet(SMALL, 64)(torch.zeros(0, 5), torch.zeros(0, 4), grid)
     assert [tuple(o.shape) for o in out] == [(0, 5), (0, 4), (0, 64)]
+
+
+def test_work_in_chunks_changes_nothing(monkeypatch):
+    grid = scattered_grid()
+    values, layer = torch.randn(grid.fine_count, 4), SparseConv(4, 6)
+    whole = grid.fine_neighbors()
+    expected = layer(values, whole)
+    monkeypatch.setattr("distillnerf_ros.voxels.sparse_conv.CHUNK_VALUES", 7 * 27 * 4)
+    monkeypatch.setattr("distillnerf_ros.voxels.grid.NEIGHBOR_CHUNK", 7)
+    assert grid.fine_count > 14
+    assert torch.equal(grid.fine_neighbors(), whole)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(values, whole), expected)
+        assert layer(values[:0], whole[:0]).shape == (0, 6)

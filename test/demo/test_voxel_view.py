@@ -56,11 +56,9 @@ def test_the_vehicle_is_there_even_when_nothing_else_is():
 
 def test_faces_between_voxels_are_not_drawn():
     block = np.stack(np.meshgrid(*[np.arange(4)] * 3, indexing="ij"), -1).reshape(-1, 3)
-    points = (block + (30, 0, 0)) * 0.4 + (0.2, 0.2, -0.8)
+    points = (block + np.array([30, 0, 0])) * 0.4 + np.array([0.2, 0.2, -0.8])
     hollow = (block == 0).any(axis=1) | (block == 3).any(axis=1)
     labels = np.full(len(points), RED, np.uint8)
     whole = draw_voxels(Voxels(points, labels, np.ones(64)), (120, 160))
-    shell = draw_voxels(
-        Voxels(points[hollow], labels[hollow], np.ones(hollow.sum())), (120, 160)
-    )
+    shell = draw_voxels(Voxels(points[hollow], labels[hollow], np.ones(hollow.sum())), (120, 160))
     np.testing.assert_array_equal(whole, shell)

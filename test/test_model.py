@@ -1,0 +1,202 @@
+"""The whole network: missing cameras, empty skies, gradients, and the paper's size."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from distillnerf_ros.cameras import CameraRig
+from distillnerf_ros.config import BackboneConfig, ModelConfig, base, tiny
+from distillnerf_ros.errors import ImageError
+from distillnerf_ros.model import DistillNeRF
+from distillnerf_ros.query.occupancy import occupancy_density
+from distillnerf_ros.render.renderer import Rendered
+from distillnerf_ros.voxels.field import VoxelField
+
+PROBES = torch.randn(2000, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor(
+    [20, 20, 2]
+)
+
+
+def build(config: ModelConfig, seed: int = 0) -> DistillNeRF:
+    torch.manual_seed(seed)
+    return DistillNeRF(config).eval()
+
+
+@pytest.fixture(scope="module")
+def model(small_config) -> DistillNeRF:
+    return build(small_config).requires_grad_(False)
+
+
+def assert_same_field(a: VoxelField, b: VoxelField, tolerance: float = 0.0) -> None:
+    assert torch.equal(a.grid.coarse_cells, b.grid.coarse_cells)
+    assert torch.equal(a.grid.fine_slots, b.grid.fine_slots)
+    for name in ("slot_density", "fine_values", "coarse_values", "context"):
+        got, expected = getattr(a, name), getattr(b, name)
+        torch.testing.assert_close(got, expected, rtol=tolerance, atol=tolerance)
+
+
+def assert_valid_views(rendered: Rendered, valid: torch.Tensor) -> None:
+    assert ((rendered.rgb >= 0) & (rendered.rgb <= 1)).all()
+    assert ((rendered.opacity >= 0) & (rendered.opacity <= 1 + 1e-5)).all()
+    assert rendered.features.isfinite().all()
+    assert rendered.depth_m[~valid].isnan().all()
+    hit = rendered.depth_m.isfinite()
+    assert (hit == (rendered.opacity >= 0.5)).all()
+    assert ((rendered.depth_m[hit] > 0.5) & (rendered.depth_m[hit] < 120)).all()
+
+
+def test_encoding_twice_gives_the_same_field(model, make_rig):
+    assert_same_field(model.encode(make_rig()), model.encode(make_rig()))
+
+
+def test_another_picture_gives_another_field(model, make_rig):
+    field, other = model.encode(make_rig(seed=0)), model.encode(make_rig(seed=1))
+    assert not torch.equal(field.density(PROBES), other.density(PROBES))
+
+
+@pytest.mark.parametrize("keep", [0b000001, 0b100000, 0b001010, 0b111011, 0b111111], ids=bin)
+def test_any_subset_of_cameras_gives_a_valid_field(model, make_rig, keep):
+    rig = make_rig()
+    there = torch.tensor([bool(keep >> camera & 1) for camera in range(6)])
+    field = model.encode(dataclasses.replace(rig, valid=there))
+    assert len(field.visibility.depth_m) == int(there.sum())
+    sample = field(PROBES)
+    assert sample.density.isfinite().all()
+    assert sample.features.isfinite().all()
+    assert_valid_views(model.render(field, rig), rig.valid)
+
+
+def test_no_camera_is_an_error(model, make_rig):
+    rig = make_rig()
+    with pytest.raises(ImageError, match="none of the cameras"):
+        model.encode(rig.without(*rig.names))
+
+
+def broken(rig: CameraRig, camera: int) -> CameraRig:
+    """A camera that is missing and holds nothing but nonsense."""
+    rig = rig.without(rig.names[camera])
+    for matrix in (rig.images, rig.intrinsics, rig.ego_from_camera):
+        matrix[camera] = torch.nan if camera % 2 else 0.0
+    return rig
+
+
+@pytest.mark.parametrize("camera", [2, 3])
+def test_what_a_missing_camera_holds_reaches_nothing(model, make_rig, camera):
+    rig = broken(make_rig(), camera)
+    there = make_rig().without(rig.names[camera])
+    field = model.encode(rig)
+    assert_same_field(field, model.encode(there.present()))
+    rendered, depth = model.render(field, rig), model.render_depth(field, rig, (16, 32))
+    assert_valid_views(rendered, rig.valid)
+    assert (rendered.opacity[camera] == 0).all()
+    assert (rendered.rgb[camera] == 0).all()
+    torch.testing.assert_close(depth, rendered.depth_m, equal_nan=True)
+    others = model.render(field, there.present())
+    torch.testing.assert_close(rendered.rgb[rig.valid], others.rgb)
+
+
+def test_the_order_of_the_cameras_does_not_matter(model, make_rig):
+    rig, order = make_rig(), torch.tensor([3, 0, 5, 1, 4, 2])
+    shuffled = CameraRig(
+        tuple(rig.names[i] for i in order.tolist()),
+        rig.images[order],
+        rig.intrinsics[order],
+        rig.ego_from_camera[order],
+        rig.valid,
+    )
+    assert_same_field(model.encode(shuffled), model.encode(rig), tolerance=1e-4)
+
+
+def test_nothing_but_sky_is_an_empty_field(small_config, make_rig):
+    """Zero voxels once could not be convolved."""
+    blind = build(small_config)
+    torch.nn.init.constant_(blind.coarse_depth.logits.bias, -1000.0)
+    torch.nn.init.zeros_(blind.coarse_depth.logits.weight)
+    field = blind.encode(make_rig())
+    assert field.grid.coarse_count == field.grid.fine_count == 0
+    assert (occupancy_density(field, torch.device("cpu")) == 0).all()
+    rendered = blind.render(field, make_rig())
+    assert rendered.depth_m.isnan().all()
+    assert (rendered.opacity == 0).all()
+    assert rendered.rgb.isfinite().all()
+    assert (field.visibility.depth_m == small_config.render.far_m).all()
+    rendered.rgb.sum().backward()
+    assert blind.heads.sky[0].weight.grad.isfinite().all()
+
+
+def test_ceilings_bound_the_field(small_config, make_rig):
+    limits = dataclasses.replace(small_config.grid, max_coarse_voxels=50, max_fine_voxels=200)
+    field = build(dataclasses.replace(small_config, grid=limits)).encode(make_rig())
+    assert (field.grid.coarse_count, field.grid.fine_count) == (50, 200)
+    assert field.grid.dropped_points > 0
+    assert field.density(PROBES).isfinite().all()
+
+
+def test_depth_alone_is_the_depth_of_the_picture(model, make_rig):
+    rig = make_rig()
+    field = model.encode(rig)
+    depth = model.render_depth(field, rig, (16, 32))
+    torch.testing.assert_close(depth, model.render(field, rig).depth_m, equal_nan=True)
+
+
+def test_views_are_rendered_one_by_one(model, make_rig):
+    rig = make_rig()
+    field = model.encode(rig)
+    alone = model.render(field, rig.without(*rig.names[1:]).present())
+    torch.testing.assert_close(model.render(field, rig).rgb[:1], alone.rgb, atol=1e-5, rtol=1e-5)
+
+
+def step(model: DistillNeRF, rig: CameraRig) -> tuple[VoxelField, Rendered]:
+    """A forward pass and the backward pass of a loss over everything that a field is asked for."""
+    coarse, fine, context = model.depth_stages(rig)
+    field = model.fuse(rig, coarse, fine, context)
+    rendered = model.render(field, rig)
+    hit = rendered.depth_m.isfinite()
+    terms = [
+        coarse.depth_m.log(),
+        rendered.depth_m[hit].log(),
+        rendered.rgb,
+        rendered.features,
+        rendered.opacity,
+        field.density(PROBES),
+    ]
+    torch.stack([term.mean() for term in terms]).sum().backward()
+    return field, rendered
+
+
+def assert_learning(model: DistillNeRF) -> None:
+    silent = [name for name, p in model.named_parameters() if p.grad is None]
+    assert silent == []
+    broken = [name for name, p in model.named_parameters() if not p.grad.isfinite().all()]
+    assert broken == []
+    still = [name for name, p in model.named_parameters() if not p.grad.any()]
+    assert still == []
+
+
+def shrunk(config: ModelConfig) -> ModelConfig:
+    """The same network on small images."""
+    backbone = dataclasses.asdict(config.backbone) | {"image_height_px": 32, "image_width_px": 64}
+    rays = (32 // config.render.decoder_scale, 64 // config.render.decoder_scale)
+    render = dataclasses.replace(config.render, ray_rows=rays[0], ray_cols=rays[1])
+    return dataclasses.replace(config, backbone=BackboneConfig(**backbone), render=render)
+
+
+def test_every_parameter_of_tiny_learns(make_rig):
+    model = build(shrunk(tiny())).train()
+    _, rendered = step(model, make_rig(count=3))
+    assert rendered.depth_m.isfinite().any()
+    assert_learning(model)
+
+
+def test_base_runs_forward_and_backward(make_rig):
+    config = base()
+    coarse = dataclasses.replace(config.coarse_depth, inner_bins=40, outer_bins=8)
+    fine = dataclasses.replace(config.fine_depth, candidates=5)
+    render = dataclasses.replace(config.render, coarse_samples=64)
+    config = dataclasses.replace(config, coarse_depth=coarse, fine_depth=fine, render=render)
+    model = build(shrunk(config)).train()
+    field, rendered = step(model, make_rig(count=2))
+    assert field.grid.fine_count > 0
+    assert rendered.rgb.shape == (2, 3, 32, 64)
+    assert_learning(model)

@@ -66,3 +66,8 @@ def small_config() -> ModelConfig:
         ),
         features=FeatureConfig(5),
     )
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_each_time() -> None:
+    torch.manual_seed(0)

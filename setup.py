@@ -43,7 +43,6 @@ setup(
     python_requires=">=3.10",
     # What an installed ROS 2 does not bring. The versions tested together: requirements/.
     install_requires=[
-        "einops>=0.8",
         "jaxtyping>=0.2.34",
         "numpy>=1.26,<3",
         "opencv-python-headless>=4.10,<5",
@@ -52,6 +51,7 @@ setup(
         "safetensors>=0.5",
         "scipy>=1.11",
         "torch>=2.4",
+        "tqdm>=4",
     ],
     extras_require={
         "clip": ["open_clip_torch>=3.3,<4", "timm>=1.0.17", "torchvision>=0.19"],

@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 ROOTS = {
     "base.txt": """
         torch torchvision timm open_clip_torch numpy scipy opencv-python-headless pillow pyyaml
-        einops safetensors jaxtyping tqdm matplotlib rosbags mcap mcap-ros2-support transforms3d
+        safetensors jaxtyping tqdm matplotlib rosbags mcap mcap-ros2-support transforms3d
         setuptools cmake ninja nuscenes-devkit
     """,
     "ros.txt": """

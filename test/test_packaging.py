@@ -1,5 +1,6 @@
 """What gets installed: all files of the package, by pip and where the ament index looks."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -76,6 +77,38 @@ def test_installed_package_is_in_the_ament_index():
         assert {path.name for path in (ROOT / folder).glob("*.*")} <= {
             path.name for path in (share / folder).iterdir()
         }
+
+
+# Names of packages by names of modules, where they differ.
+PIP_NAMES = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "nuscenes": "nuscenes-devkit",
+    "open_clip": "open_clip_torch",
+    "yaml": "pyyaml",
+}
+
+
+def imported() -> set[str]:
+    """What the package and its launch files import, of neither Python's own nor ours."""
+    names: set[str] = set()
+    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "launch").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.split(".")[0])
+    return names - set(sys.stdlib_module_names) - {"distillnerf_ros"}
+
+
+def test_all_that_is_imported_is_declared():
+    by_pip = set(re.findall(r'"([\w-]+)[>=~]', (ROOT / "setup.py").read_text()))
+    by_ros = {
+        entry.text
+        for entry in ElementTree.parse(ROOT / "package.xml").getroot()
+        if entry.tag.endswith("depend")
+    }
+    assert {PIP_NAMES.get(name, name) for name in imported()} <= by_pip | by_ros
 
 
 def test_versions_agree():

@@ -121,7 +121,9 @@ class DistillNeRF(nn.Module):
         """Composite the latents of N * h * w image rays over the sky's."""
         probability = image_proposals(field, rays, self.edges_m, shape)
         samples = self.config.render.fine_samples
-        result = render_rays(field, rays, probability, self.edges_m, samples, field.latent)
+        result = render_rays(
+            field, rays, probability, self.edges_m, samples, field.composite_latent
+        )
         assert result.values is not None
         clear = (1 - result.opacity)[:, None]
         return result, result.values + clear * field.sky_latent(rays.directions)

@@ -10,13 +10,17 @@ from torch import Tensor
 
 from distillnerf_ros.cameras import Rays
 from distillnerf_ros.config import RenderConfig
-from distillnerf_ros.render.compositing import composite, ray_weights
+from distillnerf_ros.render.compositing import ray_weights
 from distillnerf_ros.render.sampling import importance_edges, interval_probability
 from distillnerf_ros.voxels.contraction import contracted_depths
 from distillnerf_ros.voxels.field import Field
 
-Values = Callable[[Float[Tensor, "R S 3"]], Float[Tensor, "R S C"]]
-"""What to composite: a function of points in ego metres."""
+Values = Callable[[Float[Tensor, "R S 3"], Float[Tensor, "R S"]], Float[Tensor, "R C"]]
+"""What to composite: a function of points in ego metres and of their weights along each ray.
+
+``VoxelField.composite_latent`` is one; ``lambda points, weights: composite(weights, f(points))``
+makes one of any function of points.
+"""
 
 OPAQUE_PROPOSAL = 1.0
 """Cap on the optical depth of a first-pass interval. Without it, blocks that a ray only grazes
@@ -103,7 +107,7 @@ def render_rays(
     weights = ray_weights(field.density(points), edges.diff(dim=-1) * rays.lengths[:, None])
     opacity = weights.sum(dim=-1)
     depth = (weights * middles).sum(dim=-1) / opacity.clamp(min=1e-6)
-    composited = None if values is None else composite(weights, values(points))
+    composited = None if values is None else values(points, weights)
     return RayResult(depth, opacity, composited, weights, middles)
 
 

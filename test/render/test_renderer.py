@@ -10,7 +10,7 @@ import torch
 from distillnerf_ros.cameras import Rays, camera_rays
 from distillnerf_ros.cameras.visibility import Visibility
 from distillnerf_ros.config import tiny
-from distillnerf_ros.render.compositing import ray_weights
+from distillnerf_ros.render.compositing import composite, ray_weights
 from distillnerf_ros.render.renderer import (
     RayResult,
     image_proposals,
@@ -105,9 +105,13 @@ def test_values_of_any_width_are_composited(make_rig):
     rays = forward_rays(make_rig)
     field = slab(6.0, 10.0, 0.2)
     constant = torch.tensor([1.0, -2.0, 3.0, 0.5, 7.0])
-    result = render(field, rays, values=lambda p: constant.expand(*p.shape[:-1], 5))
+    result = render(
+        field, rays, values=lambda p, w: composite(w, constant.expand(*p.shape[:-1], 5))
+    )
     torch.testing.assert_close(result.values, result.opacity[:, None] * constant)
-    position = render(slab(5.0, 60.0, 8000.0), rays, samples=256, values=lambda p: p)
+    position = render(
+        slab(5.0, 60.0, 8000.0), rays, samples=256, values=lambda p, w: composite(w, p)
+    )
     hit = rays.origins + 5 * rays.directions
     torch.testing.assert_close(position.values, hit, atol=0.04, rtol=0)
 

@@ -102,3 +102,28 @@ def test_sky_depends_on_direction_and_not_on_its_length(field):
     sky = field.sky_latent(directions)
     torch.testing.assert_close(field.sky_latent(3 * directions), sky)
     assert not torch.allclose(field.sky_latent(-directions), sky)
+
+
+def test_composited_latents_and_their_gradients_are_the_plain_weighted_sums(field):
+    def learned() -> tuple[VoxelField, torch.Tensor]:
+        tables = {
+            name: getattr(field, name).clone().requires_grad_()
+            for name in ("fine_values", "coarse_values")
+        }
+        weights = torch.rand(30, 10, generator=torch.Generator().manual_seed(2))
+        return dataclasses.replace(field, **tables), weights.requires_grad_()
+
+    points = POINTS.reshape(30, 10, 3)
+    fast, fast_weights = learned()
+    plain, plain_weights = learned()
+    result = fast.composite_latent(points, fast_weights)
+    expected = torch.einsum("rs,rsc->rc", plain_weights, plain.latent(points))
+    torch.testing.assert_close(result, expected)
+    result.square().sum().backward()
+    expected.square().sum().backward()
+    for got, wanted in (
+        (fast_weights, plain_weights),
+        (fast.fine_values, plain.fine_values),
+        (fast.coarse_values, plain.coarse_values),
+    ):
+        torch.testing.assert_close(got.grad, wanted.grad)

@@ -162,10 +162,11 @@ class ModelConfig:
                 f"backbone.channels has {len(backbone.channels)} entries and backbone.blocks "
                 f"{len(backbone.blocks)}; expected one block count per resolution"
             )
-        if self.grid.fine_factor < 2 or self.grid.fine_factor % 2:
+        factor = self.grid.fine_factor
+        if factor < 2 or factor & (factor - 1):
             raise ConfigError(
-                f"grid.fine_factor is {self.grid.fine_factor}, expected an even number: samples "
-                "are placed by the octants of a coarse voxel"
+                f"grid.fine_factor is {factor}, expected a power of two from 2 on: cells are "
+                "found by shifting bits, and samples placed by the octants of a coarse voxel"
             )
         if not 0 < self.grid.alpha < 1:
             raise ConfigError(f"grid.alpha is {self.grid.alpha}, expected between 0 and 1")

@@ -35,6 +35,8 @@ from distillnerf_ros.ros.worker import Worker
 
 NODE_NAME = "distillnerf"
 TF_CACHE_S = 10.0
+CLOCK_GRACE_S = 5
+"""A player that starts with the node has this long to publish /clock."""
 SYNC_POLL_S = 0.05
 """How often the synchroniser looks for glances whose wait is over."""
 
@@ -78,6 +80,7 @@ class DistillNerfNode(LifecycleNode):
         self._running: tuple[Worker[Glance], Perception] | None = None
         self._configured = False
         self._spread_s = 0.0
+        self._seconds_without_clock = 0
         table.declare(self)
         self._current = Parameters()
         self.add_on_set_parameters_callback(self._on_set_parameters)
@@ -210,7 +213,11 @@ class DistillNerfNode(LifecycleNode):
                 self._running[0].offer(glance)
 
     def _on_second(self) -> None:
-        if self.get_parameter("use_sim_time").value and not self.get_clock().now().nanoseconds:
+        stopped = (
+            self.get_parameter("use_sim_time").value and not self.get_clock().now().nanoseconds
+        )
+        self._seconds_without_clock = self._seconds_without_clock + 1 if stopped else 0
+        if self._seconds_without_clock > CLOCK_GRACE_S:
             self._health.notice(
                 "clock",
                 "use_sim_time is true but nobody publishes /clock: play the bag with --clock, or "

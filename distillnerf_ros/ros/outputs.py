@@ -32,14 +32,15 @@ LATCHED = QoSProfile(
 )
 """What maps are published with (REP-2003)."""
 
-_CAMERA_TOPICS = {
+CAMERA_TOPICS = {
+    "input": ("input/image_rect", Image),
     "depth": ("depth/image_rect", Image),
     "camera_info": ("depth/camera_info", CameraInfo),
     "rgb": ("rgb/image_rect", Image),
     "features": ("features/image_rect", Image),
     "query": ("query/image_rect", Image),
 }
-_TOPICS = {
+TOPICS = {
     "occupancy": ("~/occupancy", PointCloud2, RELIABLE),
     "grid": ("~/occupancy_grid", OccupancyGrid, LATCHED),
     "points": ("~/query/points", PointCloud2, RELIABLE),
@@ -58,12 +59,12 @@ class Outputs:
         self.parameters = parameters
         self._node, self._health = node, health
         self._overall = {
-            key: self._create(topic, kind, qos) for key, (topic, kind, qos) in _TOPICS.items()
+            key: self._create(topic, kind, qos) for key, (topic, kind, qos) in TOPICS.items()
         }
         self._cameras = {
             camera: {
                 key: self._create(f"~/{camera}/{topic}", kind, RELIABLE)
-                for key, (topic, kind) in _CAMERA_TOPICS.items()
+                for key, (topic, kind) in CAMERA_TOPICS.items()
             }
             for camera in parameters.cameras
         }
@@ -88,6 +89,8 @@ class Outputs:
 
     def publish_requested(self, scene: Scene, pipeline: Pipeline, times: StageTimes) -> None:
         """Compute and publish what somebody listens to."""
+        with times.stage("publish"):
+            self._publish_inputs(scene)
         self._publish_views(scene, pipeline, times)
         self._publish_occupancy(scene, pipeline, times)
         try:
@@ -102,6 +105,15 @@ class Outputs:
             for camera in scene.full_sizes
             if any(self._cameras[camera][key].get_subscription_count() for key in keys)
         }
+
+    def _publish_inputs(self, scene: Scene) -> None:
+        """What the model saw of each camera: rectified and resized."""
+        for camera in self._listened(scene, "input"):
+            picture = scene.rig.images[scene.rig.names.index(camera)].numpy()
+            message = messages.rgb_image(
+                messages.colour_picture(picture), scene.camera_headers[camera]
+            )
+            self._cameras[camera]["input"].publish(message)
 
     def _publish_views(self, scene: Scene, pipeline: Pipeline, times: StageTimes) -> None:
         pictured = self._listened(scene, "rgb", "features", "query")

@@ -13,13 +13,13 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.time import Time
 from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
 from distillnerf_ros.data.bag_reader import BagInfo, BagMessage, bag_info, read_bag
 from distillnerf_ros.errors import ConfigError, DatasetError
 from distillnerf_ros.ros.bags import message_class, qos_profile
-from distillnerf_ros.ros.messages import header_at
 
 EXAMPLE = """example:
   nuscenes_replay scene-0061_bag --rate 0.5 --loop --wait-for /CAM_FRONT/image_rect_compressed
@@ -195,7 +195,7 @@ class Replay:
     def _tick(self, pace: "_Pace", at_least_ns: int = 0) -> None:
         if self._clock is not None:
             now_ns = max(pace.now_ns(), at_least_ns)
-            self._clock.publish(Clock(clock=header_at(now_ns, "").stamp))
+            self._clock.publish(Clock(clock=Time(nanoseconds=now_ns).to_msg()))
 
     def _sleep(self, seconds: float) -> None:
         if not self._node.context.ok():

@@ -121,12 +121,14 @@ class Vehicle:
         wait_until(lambda: all(p.get_subscription_count() for p in publishers), 60.0)
         time.sleep(0.3)
 
-    def listen(self, kind: type, topic: str, qos: QoSProfile | int = 10) -> list[Any]:
-        """A list that fills with the messages of a topic."""
+    def listen(
+        self, kind: type, topic: str, qos: QoSProfile | int = 10, wait: bool = True
+    ) -> list[Any]:
+        """A list that fills with the messages of a topic, whose publisher may be waited for."""
         received: list[Any] = []
-        before = len(self.node.get_publishers_info_by_topic(topic))
         self.node.create_subscription(kind, topic, received.append, qos)
-        wait_until(lambda: before or self.node.get_publishers_info_by_topic(topic), 5.0)
+        if wait:
+            wait_until(lambda: self.node.count_publishers(topic), 30.0)
         return received
 
     def ask(self, kind: type, name: str, request: Any, timeout_s: float = 60.0) -> Any:

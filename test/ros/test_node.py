@@ -151,7 +151,7 @@ def test_occupancy_as_cloud_and_latched_grid(vehicle, node):
 
 
 def test_pictures_are_published_on_demand(vehicle, node):
-    topics = ("rgb", "features", "query")
+    topics = ("input", "rgb", "features", "query")
     pictures = {key: vehicle.listen(Image, f"{ME}/CAM_FRONT/{key}/image_rect") for key in topics}
     time.sleep(0.5)
     shots = vehicle.send()

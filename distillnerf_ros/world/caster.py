@@ -62,7 +62,8 @@ def cast(
     Args:
         scene: the scene.
         time_s: seconds since the scene's start.
-        origins_map, directions_map: (R, 3) in the map frame, metres; directions of any length.
+        origins_map: start of each ray in the map frame, metres.
+        directions_map: (R, 3) in the map frame, of any length.
         shade: also compute colours.
     """
     packets = Packets.from_rays(origins_map, directions_map, PACKET_RAYS)
@@ -86,8 +87,7 @@ def cast_packets(
     ground = scene.ground_on(device)
     primitives = scene.primitives_at(times_s, device)
     rays_shape = packets.origins[:, 0].shape
-    origins = packets.origins.transpose(1, 2).reshape(-1, 3)
-    directions = packets.directions.transpose(1, 2).reshape(-1, 3)
+    origins, directions = packets.flat()
     floor, kerb = ground.intersect(origins, directions)
     t, solid = nearest(primitives, packets, floor.view(rays_shape))
     t, solid = t.reshape(-1), solid.reshape(-1)
@@ -237,6 +237,8 @@ def _lit(
     sun = normal.new_tensor(look.sun_direction)
     cosine = (normal[hit] @ sun).clamp(min=0)
     asked = ((cosine > 0.01) & (far < SHADOW_RANGE_M)).nonzero()[:, 0]
+    if len(asked) == 0:
+        return cosine
     rays = hit[asked]
     points = met.points(rays) + 0.03 * normal[rays]
     hidden = shadowed(primitives, look, points, met.group[rays])

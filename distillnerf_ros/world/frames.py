@@ -18,9 +18,6 @@ from distillnerf_ros.world.solids import Packets
 _TILE_PX = (8, 16)
 """Rows and columns of the block of pixels that travels as one packet."""
 
-_LIDAR_BLOCK = (4, 30)
-"""Rings and azimuth steps of one packet of lidar beams."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Lidar:
@@ -92,7 +89,7 @@ def glance(
     map_from_ego = scene.ego_pose(time_s)
     poses = [
         scene.ego_pose(stamp) @ rig.CAMERAS[name].ego_from_camera
-        for name, stamp in zip(cameras, stamps)
+        for name, stamp in zip(cameras, stamps, strict=True)
     ]
     ego_from_camera = np.stack([invert_rigid(map_from_ego) @ pose for pose in poses])
     intrinsics = torch.stack([_intrinsics(name, image_size) for name in cameras]).to(device)
@@ -166,7 +163,7 @@ def expose(
     look: Look, radiance: Float[Tensor, "N 3 H W"], seeds: list[int]
 ) -> Float[Tensor, "N 3 H W"]:
     """The camera: automatic exposure, lens, sensor noise, tone curve; 0..1, sRGB-like."""
-    count, _, rows, cols = radiance.shape
+    rows, cols = radiance.shape[2:]
     luminance = radiance.mean(dim=1)
     metered = luminance.clamp(max=2.0).mean(dim=(1, 2))
     gain = look.exposure * (0.36 / (metered * look.exposure).clamp(min=0.02)) ** 0.45
@@ -199,7 +196,7 @@ def lidar_sweep(scene: Scene, time_s: float, device: torch.device | str = "cpu")
     device = torch.device(device)
     map_from_ego = scene.ego_pose(time_s)
     map_from_lidar = torch.from_numpy(map_from_ego @ rig.ego_from_lidar()).float().to(device)
-    beams, ring = _beams(device)
+    beams, ring = (value.to(device) for value in rig.lidar_beams())
     directions = map_from_lidar[:3, :3] @ beams
     origins = map_from_lidar[:3, 3:].expand_as(directions[0])
     packets = Packets(
@@ -225,23 +222,3 @@ def _intensity(hit: Hit, keep: Tensor, luck: Tensor) -> Tensor:
     table = torch.tensor([18, 30, 12, 35, 30, 30, 14, 14, 45, 35, 35, 6, 12, 14, 16, 25, 16.0])
     base = table.to(luck)[hit.class_id[keep].long()]
     return (base * (0.4 + 1.2 * luck[keep])).clamp(0, 255).round()
-
-
-def _beams(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Unit directions (P, 3, S) in the lidar frame, and ring numbers (P, S), in blocks."""
-    elevation = torch.deg2rad(torch.tensor(rig.LIDAR_ELEVATIONS_DEG, device=device))
-    azimuth = torch.arange(rig.LIDAR_AZIMUTHS, device=device) * (2 * np.pi / rig.LIDAR_AZIMUTHS)
-    flat = torch.cos(elevation)[:, None]
-    grid = torch.stack(
-        [
-            flat * torch.sin(azimuth),
-            flat * torch.cos(azimuth),
-            torch.sin(elevation)[:, None].expand(-1, rig.LIDAR_AZIMUTHS),
-        ]
-    )
-    ring = torch.arange(rig.LIDAR_RINGS, device=device)[:, None].expand(-1, rig.LIDAR_AZIMUTHS)
-    stack = torch.cat([grid, ring[None].to(grid)])
-    rings, steps = _LIDAR_BLOCK
-    blocks = stack.view(4, rig.LIDAR_RINGS // rings, rings, rig.LIDAR_AZIMUTHS // steps, steps)
-    blocks = blocks.permute(3, 1, 0, 2, 4).reshape(-1, 4, rings * steps)
-    return blocks[:, :3].contiguous(), blocks[:, 3].long()

@@ -15,9 +15,9 @@ from torch import Tensor
 from distillnerf_ros.taxonomy import OCC3D_CLASSES
 from distillnerf_ros.world.roads import Road
 
-RASTER_M = 0.5
-RASTER_CELLS = 1024
-RASTER_ORIGIN_M = (-156.0, -256.0)
+RASTER_M = 0.8
+RASTER_CELLS = 640
+RASTER_ORIGIN_M = (-136.0, -256.0)
 """The raster covers 512 m x 512 m; beyond it the border is repeated."""
 
 KERB_M = 0.15
@@ -41,8 +41,7 @@ class Ground:
         raster: (4, rows, cols) float32: smooth height in metres; signed distance to the
             carriageway (negative on it); to other flat zones (negative inside); to green zones.
         roads: the roads, for lane markings.
-        crossings: (C, 4) per zebra crossing: index of its road, s of its middle, stop line left
-            or right in metres, unused.
+        crossings: per zebra crossing the index of its road and the s of its middle in metres.
     """
 
     raster: Float[Tensor, "4 rows cols"]
@@ -55,7 +54,7 @@ class Ground:
         values = F.grid_sample(
             self.raster[None, channels], grid, padding_mode="border", align_corners=False
         )
-        return values[0, :, 0].T.reshape(*xy.shape[:-1], -1)
+        return values[0, :, 0].T.reshape(*xy.shape[:-1], values.shape[1])
 
     def _normalised(self, xy: Tensor) -> Tensor:
         origin = xy.new_tensor(RASTER_ORIGIN_M)
@@ -180,7 +179,7 @@ def bake(
             left.abs() - road.median_m / 2 if road.median_m else torch.full_like(x, 99.0)
         )
     carriageway, paved = edges[0], walks[0]
-    for edge, walk in zip(edges[1:], walks[1:]):
+    for edge, walk in zip(edges[1:], walks[1:], strict=True):
         carriageway = _round_union(carriageway, edge, 7.0)
         paved = _round_union(paved, walk, 4.0)
     island = torch.full_like(x, 99.0)
@@ -222,7 +221,7 @@ def _hills(x: Tensor, y: Tensor, rng: np.random.Generator) -> Tensor:
         wave = 2 * np.pi / wavelength
         along = x * float(np.cos(angle)) + y * float(np.sin(angle))
         height = height + float(steep / wave) * torch.sin(wave * along + float(phase))
-    return height - height[RASTER_CELLS // 2, 312]
+    return height - height[RASTER_CELLS // 2, RASTER_CELLS // 4]
 
 
 def _bank(x: Tensor, y: Tensor, paved: Tensor, rng: np.random.Generator) -> Tensor:

@@ -1,12 +1,16 @@
 """Where roads, ground and the ego vehicle's path go."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
 from distillnerf_ros.world.ground import Ground, bake
 from distillnerf_ros.world.roads import Path, Road, lane_path, turn_path
 from distillnerf_ros.world.things import Schedule
+
+SCENERY_M = 95.0
+"""Streets are furnished this far around the drive."""
 
 BEGIN_S, END_S = -140.0, 330.0
 """Stretch of the main road that is built up."""
@@ -31,6 +35,17 @@ class Layout:
     ego_path: Path
     ego_schedule: Schedule
     turn: str
+
+    @functools.cached_property
+    def _drive(self) -> np.ndarray:
+        """Places (D, 2) about every 15 m along the drive."""
+        first, last = self.ego_schedule.distance_m[[0, -1]]
+        along = np.linspace(first, last, max(int((last - first) / 15.0), 2))
+        return np.array([self.ego_path.at(float(distance))[0] for distance in along])
+
+    def near_drive(self, xy: np.ndarray, reach_m: float = SCENERY_M) -> bool:
+        """Whether a point (2,) comes within reach of the ego vehicle during the drive."""
+        return bool(np.linalg.norm(self._drive - xy, axis=1).min() < reach_m)
 
     def clear_of_roads(self, xy: np.ndarray, margin_m: float, own: int = -1) -> bool:
         """Whether points (..., 2) lie farther than the margin from every other carriageway."""

@@ -18,6 +18,23 @@ class Site:
         self.layout = layout
         self.things: list[Thing] = []
         self._taken = np.zeros((0, 3))
+        self._decks: dict[str, list[int]] = {}
+
+    def draw(self, name: str, counts: tuple[int, ...]) -> int:
+        """Next card of a shuffled deck, so that even a short street has some of everything."""
+        deck = self._decks.setdefault(name, [])
+        if not deck:
+            cards = np.repeat(np.arange(len(counts)), counts)
+            deck.extend(self.rng.permutation(cards).tolist())
+        return deck.pop()
+
+    def reached(self, index: int, s: float) -> bool:
+        """Whether the ego vehicle comes near a place on a road."""
+        return self.layout.near_drive(self.layout.roads[index].point(s, 0.0))
+
+    def stretch(self, index: int, begin: float, end: float, step: float) -> list[float]:
+        """Places along a road that the ego vehicle comes near."""
+        return [float(s) for s in np.arange(begin, end, step) if self.reached(index, float(s))]
 
     def put(
         self, model: Model, index: int, s: float, left_m: float, turn: float = 0.0, *,
@@ -72,22 +89,13 @@ def make_standing(rng: np.random.Generator, layout: Layout) -> list[Thing]:
 
 
 def _features(site: Site, index: int, road: Road, begin: float, end: float, side: int) -> None:
-    """Every 15 m or so one remarkable thing at the kerb or on the pavement."""
-    rng, s = site.rng, begin
-    choices = (
-        _work_site,
-        _motorcycles,
-        _bicycles,
-        _others,
-        _barriers,
-        _big_parked,
-        _cones,
-        _machine,
-    )
-    share = np.array([0.16, 0.12, 0.12, 0.16, 0.14, 0.16, 0.07, 0.07])
+    """Every 12 m or so one remarkable thing at the kerb or on the pavement."""
+    s = begin
     while s < end:
-        choices[int(rng.choice(len(choices), p=share))](site, index, road, s, side)
-        s += float(rng.uniform(9, 20))
+        if site.reached(index, s):
+            build = _FEATURES[site.draw("feature", _FEATURE_COUNTS)]
+            build(site, index, road, s, side)
+        s += float(site.rng.uniform(8, 16))
 
 
 def _kerb_lane(road: Road, side: int) -> float:
@@ -191,9 +199,7 @@ def _cones(site: Site, index: int, road: Road, s: float, side: int) -> None:
 def _big_parked(site: Site, index: int, road: Road, s: float, side: int) -> None:
     """A lorry, trailer or bus standing at the kerb, or on a lot beside the road."""
     rng = site.rng
-    builder = (vehicles.truck, vehicles.trailer, vehicles.bus)[
-        int(rng.choice(3, p=[0.34, 0.4, 0.26]))
-    ]
+    builder = (vehicles.truck, vehicles.trailer, vehicles.bus)[site.draw("big", (2, 3, 2))]
     model = builder(rng)
     if road.parking:
         site.put(model, index, s, side * (road.half_width_m - 1.35), _along(side), on_road=True)
@@ -201,12 +207,19 @@ def _big_parked(site: Site, index: int, road: Road, s: float, side: int) -> None
         site.put(model, index, s, _verge(road, side, road.sidewalk_m + 2.2), _along(side))
 
 
+_FEATURES = (
+    _work_site, _motorcycles, _bicycles, _others, _barriers, _big_parked, _cones, _machine,
+)  # fmt: skip
+_FEATURE_COUNTS = (3, 3, 2, 4, 3, 4, 2, 2)
+"""How often each feature occurs among 23 in a row."""
+
+
 def _parked(site: Site, index: int, road: Road, begin: float, end: float, side: int) -> None:
     if not road.parking:
         return
     rng, full = site.rng, float(site.rng.uniform(0.35, 0.85))
     for s in np.arange(begin, end, 6.0):
-        if rng.random() < full:
+        if rng.random() < full and site.reached(index, float(s)):
             model = vehicles.car(rng)
             turn = _along(side) + float(rng.normal(0, 0.02))
             site.put(
@@ -227,7 +240,7 @@ def _buildings(
     setback = float(rng.choice([0.3, 3.0, 7.0])) + (1.0 - town) * 4.0
     while s < end:
         width, depth = float(rng.uniform(8, 22)), float(rng.uniform(8, 14))
-        if rng.random() < 0.35 + 0.6 * town:
+        if rng.random() < 0.35 + 0.6 * town and site.reached(index, s):
             out = road.sidewalk_m + setback + depth / 2 + float(rng.uniform(0, 1.0))
             model = buildings.building(rng, depth, width)
             turn = 0.0 if side > 0 else np.pi
@@ -240,7 +253,7 @@ def _furniture(site: Site, index: int, road: Road, begin: float, end: float, sid
     """Lights, signs, poles, benches near the kerb."""
     rng = site.rng
     facing = np.pi / 2 if side > 0 else -np.pi / 2
-    for s in np.arange(begin + 6, end, 27.0):
+    for s in site.stretch(index, begin + 6, end, 27.0):
         site.put(
             street.street_light(rng),
             index,
@@ -250,7 +263,7 @@ def _furniture(site: Site, index: int, road: Road, begin: float, end: float, sid
             overlap=True,
         )
     builders = (street.sign, street.pole, street.furniture, street.shelter)
-    for s in np.arange(begin, end, 11.0):
+    for s in site.stretch(index, begin, end, 11.0):
         builder = builders[int(rng.choice(4, p=[0.36, 0.26, 0.26, 0.12]))]
         turn = (np.pi if side > 0 else 0.0) if builder is street.sign else facing
         out = 0.7 if builder in (street.sign, street.pole) else max(road.sidewalk_m - 0.9, 1.2)
@@ -263,11 +276,11 @@ def _greenery(
     """Street trees, hedges and fences, bushes and trees on open ground."""
     rng = site.rng
     if road.sidewalk_m > 2.8 and rng.random() < 0.7:
-        for s in np.arange(begin, end, float(rng.uniform(8, 16))):
+        for s in site.stretch(index, begin, end, float(rng.uniform(8, 16))):
             site.put(
                 _narrow(nature.tree(rng)), index, float(s), _verge(road, side, 1.1), overlap=False
             )
-    for s in np.arange(begin, end, 9.0):
+    for s in site.stretch(index, begin, end, 9.0):
         luck = rng.random()
         at, edge = float(s + rng.uniform(0, 4)), _verge(road, side, road.sidewalk_m + 0.8)
         if luck < 0.16:
@@ -281,7 +294,7 @@ def _greenery(
                 _narrow(plant), index, at + float(rng.uniform(-4, 4)), _verge(road, side, out)
             )
     if road.median_m > 1.6:
-        for s in np.arange(begin, end, 14.0):
+        for s in site.stretch(index, begin, end, 14.0):
             if side > 0 and rng.random() < 0.5:
                 site.put(nature.bush(rng), index, float(s), 0.0, margin_m=8.0)
 

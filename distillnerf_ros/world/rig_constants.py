@@ -3,6 +3,9 @@
 import dataclasses
 
 import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from distillnerf_ros.cameras.transforms import matrix_from_quaternion
 
@@ -90,3 +93,27 @@ KEYFRAME_RATE_HZ = 2.0
 def ego_from_lidar() -> np.ndarray:
     """4x4 pose of LIDAR_TOP in the ego frame."""
     return matrix_from_quaternion(LIDAR_ROTATION_WXYZ, LIDAR_TRANSLATION_M)
+
+
+_BEAM_BLOCK = (4, 30)
+"""Rings and azimuth steps that are kept together in a list of beams."""
+
+
+def lidar_beams() -> tuple[Float[Tensor, "P 3 S"], Int[Tensor, "P S"]]:
+    """Unit directions of one sweep in the LIDAR_TOP frame, and ring numbers, in blocks."""
+    elevation = torch.deg2rad(torch.tensor(LIDAR_ELEVATIONS_DEG))
+    azimuth = torch.arange(LIDAR_AZIMUTHS) * (2 * np.pi / LIDAR_AZIMUTHS)
+    flat = torch.cos(elevation)[:, None]
+    ring = torch.arange(LIDAR_RINGS)[:, None].expand(-1, LIDAR_AZIMUTHS)
+    grid = torch.stack(
+        [
+            flat * torch.sin(azimuth),
+            flat * torch.cos(azimuth),
+            torch.sin(elevation)[:, None].expand(-1, LIDAR_AZIMUTHS),
+            ring.to(flat),
+        ]
+    )
+    rings, steps = _BEAM_BLOCK
+    blocks = grid.view(4, LIDAR_RINGS // rings, rings, LIDAR_AZIMUTHS // steps, steps)
+    blocks = blocks.permute(3, 1, 0, 2, 4).reshape(-1, 4, rings * steps)
+    return blocks[:, :3].contiguous(), blocks[:, 3].long()

@@ -49,12 +49,12 @@ class Road:
 
     def bend(self, s: np.ndarray) -> np.ndarray:
         """Lateral offset of the centre line in metres; zero with zero slope at s = 0."""
-        return self.amplitude_m * (1 - np.cos(2 * np.pi * s / self.wavelength_m))
+        return np.asarray(self.amplitude_m * (1 - np.cos(2 * np.pi * s / self.wavelength_m)))
 
     def bend_slope(self, s: np.ndarray) -> np.ndarray:
         """Derivative of the bend."""
         wave = 2 * np.pi / self.wavelength_m
-        return self.amplitude_m * wave * np.sin(wave * s)
+        return np.asarray(self.amplitude_m * wave * np.sin(wave * s))
 
     def coordinates(self, xy: Tensor) -> tuple[Tensor, Tensor]:
         """Map points (..., 2) to (s along the axis, metres left of the centre line)."""

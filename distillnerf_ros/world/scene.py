@@ -19,7 +19,7 @@ VIEW_RANGE_M = 140.0
 """Solids farther from the ego vehicle are left out."""
 
 _MIN_ANGLE = 0.0011
-"""Solids that appear smaller than this (radius over distance) from the ego vehicle are left out."""
+"""Solids whose radius over distance from the ego vehicle is smaller are left out."""
 
 _STEPS_PER_METRE = 2.1
 """Walking phase in radians per metre walked."""
@@ -71,14 +71,15 @@ class Scene:
         places, speeds = self._places(list(range(len(self.things))), time_s)
         poses = self._poses(places, self._on_road()).double().numpy()
         boxes = []
-        for number, (thing, pose_) in enumerate(zip(self.things, poses)):
+        for number, (thing, pose_) in enumerate(zip(self.things, poses, strict=True)):
             model, yaw, speed = thing.model, float(places[number, 2]), float(speeds[number])
+            velocity = (speed * float(np.cos(yaw)), speed * float(np.sin(yaw)))
             center = pose_[:3, 3] + pose_[:3, 2] * model.size_m[2] / 2
             boxes.append(
                 Box(
                     number + 1, model.kind, model.category, class_of(model.category), model.color,
                     tuple(float(value) for value in center), model.size_m, yaw,
-                    (speed * float(np.cos(yaw)), speed * float(np.sin(yaw))), bool(self._moves[number]),
+                    velocity, bool(self._moves[number]),
                 )
             )  # fmt: skip
         return boxes
@@ -115,7 +116,7 @@ class Scene:
         slot[movers] = torch.arange(len(movers))
         on_road = self._on_road()[movers]
         for group, time_s in enumerate(times_s):
-            places, _ = self._places(list(movers), time_s)
+            places, _ = self._places(movers.tolist(), time_s)
             walked = torch.tensor([self._distance(int(number), time_s) for number in movers])
             poses = self._poses(places, on_road)[slot[table.owner]]
             phase = (walked * _STEPS_PER_METRE)[slot[table.owner]].float()

@@ -9,6 +9,7 @@ Two kinds of convex solid, each a unit shape under an affine map:
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -37,6 +38,7 @@ class Texture:
 
 
 Color = tuple[float, float, float]
+Vector = tuple[float | int, float | int, float | int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Solid:
 
     object_from_unit: np.ndarray
     kind: int
-    form: tuple[float, float, float]
+    form: Vector
     color: Color
     color2: Color
     texture: int
@@ -68,12 +70,15 @@ class Solid:
 
 def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
     """3x3 rotation: roll about x, then pitch about y (positive = nose down), then yaw about z."""
-    cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
-    cr, sr = np.cos(roll), np.sin(roll)
-    about_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
-    about_y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
-    about_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
-    return about_z @ about_y @ about_x
+    cy, sy, cp, sp = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch)
+    cr, sr = math.cos(roll), math.sin(roll)
+    return np.array(
+        [
+            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+            [-sp, cp * sr, cp * cr],
+        ]
+    )
 
 
 class Shape:
@@ -84,7 +89,7 @@ class Shape:
         self.solids: list[Solid] = []
 
     def _add(
-        self, kind: int, form: tuple[float, float, float], center: Color, size: Color,
+        self, kind: int, form: Vector, center: Vector, size: Vector,
         turn: np.ndarray, color: Color, texture: int, color2: Color | None, param: float,
         swing: float, pivot_m: float,
     ) -> None:  # fmt: skip
@@ -96,20 +101,21 @@ class Shape:
         )
 
     def box(
-        self, center: Color, size: Color, color: Color, texture: int = Texture.PLAIN, *,
-        lean: tuple[float, float, float] = (0.0, 0.0, 0.0), yaw: float = 0.0, pitch: float = 0.0,
+        self, center: Vector, size: Vector, color: Color, texture: int = Texture.PLAIN, *,
+        lean: Vector = (0, 0, 0), yaw: float = 0.0, pitch: float = 0.0,
         roll: float = 0.0, color2: Color | None = None, param: float = 0.0, swing: float = 0.0,
         pivot_m: float = 0.0,
     ) -> None:  # fmt: skip
         """Add a box (metres); ``lean`` moves the top edges of +x, -x, y walls inwards by that
-        fraction of the half size."""
+        fraction of the half size.
+        """
         turn = rotation(yaw, pitch, roll)
         self._add(
             POLYHEDRON, lean, center, size, turn, color, texture, color2, param, swing, pivot_m
         )
 
     def ellipsoid(
-        self, center: Color, size: Color, color: Color, texture: int = Texture.PLAIN, *,
+        self, center: Vector, size: Vector, color: Color, texture: int = Texture.PLAIN, *,
         pitch: float = 0.0, yaw: float = 0.0, color2: Color | None = None, param: float = 0.0,
     ) -> None:  # fmt: skip
         """Add an ellipsoid with the given full axes in metres."""
@@ -118,20 +124,25 @@ class Shape:
         self._add(QUADRIC, form, center, size, turn, color, texture, color2, param, 0.0, 0.0)
 
     def tube(
-        self, start: Color, end: Color, radius: float, color: Color,
+        self, start: Vector, end: Vector, radius: float, color: Color,
         texture: int = Texture.PLAIN, *, top: float = 1.0, color2: Color | None = None,
         param: float = 0.0, swing: float = 0.0, pivot_m: float = 0.0,
     ) -> None:  # fmt: skip
         """Add a cylinder or, with ``top`` (end radius / start radius) below 1, a cone."""
-        begin, finish = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
-        axis = finish - begin
-        length = float(np.linalg.norm(axis))
-        z = axis / length
-        side = np.array([1.0, 0, 0]) if abs(z[0]) < 0.9 else np.array([0, 1.0, 0])
-        x = np.cross(side, z)
-        x /= np.linalg.norm(x)
-        turn = np.stack([x, np.cross(z, x), z], axis=1)
-        center = tuple((begin + finish) / 2)
+        dx, dy, dz = (float(e) - float(s) for s, e in zip(start, end, strict=True))
+        length = math.sqrt(dx * dx + dy * dy + dz * dz)
+        zx, zy, zz = dx / length, dy / length, dz / length
+        # The side axis is level, or along y for upright tubes.
+        flat = math.hypot(zx, zy)
+        xx, xy = (zy / flat, -zx / flat) if flat > 1e-6 else (0.0, 1.0)
+        turn = np.array(
+            [
+                [xx, -zz * xy, zx],
+                [xy, zz * xx, zy],
+                [0.0, zx * xy - zy * xx, zz],
+            ]
+        )
+        center = (start[0] + dx / 2, start[1] + dy / 2, start[2] + dz / 2)
         form = (0.0, (1 + top) / 2, (top - 1) / 2)
         size = (2 * radius, 2 * radius, length)
         self._add(QUADRIC, form, center, size, turn, color, texture, color2, param, swing, pivot_m)

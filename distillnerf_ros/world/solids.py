@@ -56,6 +56,11 @@ class Packets:
             torch.zeros(index.shape[0] // size, dtype=torch.long, device=origins.device),
         )
 
+    def flat(self) -> tuple[Float[Tensor, "R 3"], Float[Tensor, "R 3"]]:
+        """Origins and directions ray by ray, in packet order."""
+        origins = self.origins.transpose(1, 2).reshape(-1, 3)
+        return origins, self.directions.transpose(1, 2).reshape(-1, 3)
+
 
 def nearest(
     primitives: Primitives, packets: Packets, limit: Float[Tensor, "P S"]
@@ -284,13 +289,14 @@ def _quadric(
 
 
 def inside(
-    primitives: Primitives, solid: Int[Tensor, " M"], points: Float[Tensor, "M P 3"]
-) -> Bool[Tensor, "M P"]:
-    """Which points lie inside each pair's solid (boundary included)."""
-    walls = primitives.planes[solid]
-    box = (points @ walls[:, :, :3].transpose(1, 2) + walls[:, None, :, 3]).amax(dim=2) <= 0
+    primitives: Primitives, solid: Int[Tensor, " M"], points: Float[Tensor, "M P 3"], *,
+    quadric: bool,
+) -> Bool[Tensor, "M P"]:  # fmt: skip
+    """Which points lie inside each pair's solid (boundary included); all of one kind."""
+    if not quadric:
+        walls = primitives.planes[solid]
+        return (points @ walls[:, :, :3].transpose(1, 2) + walls[:, None, :, 3]).amax(dim=2) <= 0
     affine = primitives.unit_from_map[solid]
     x, y, z = (points @ affine[:, :, :3].transpose(1, 2) + affine[:, None, :, 3]).unbind(dim=2)
     s, a, b = (value[:, None] for value in primitives.form[solid].unbind(dim=1))
-    round_ = (x * x + y * y + s * z * z <= (a + b * z) ** 2) & (z.abs() <= 1)
-    return torch.where(primitives.quadric[solid][:, None], round_, box)
+    return (x * x + y * y + s * z * z <= (a + b * z) ** 2) & (z.abs() <= 1)

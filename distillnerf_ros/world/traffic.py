@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from distillnerf_ros.world.layout import BEGIN_S, END_S, Layout
+from distillnerf_ros.world.layout import BEGIN_S, END_S, SCENERY_M, Layout
 from distillnerf_ros.world.objects import people, vehicles
 from distillnerf_ros.world.objects.model import Model
 from distillnerf_ros.world.roads import Path, Road, lane_path
@@ -44,20 +44,33 @@ def make_traffic(rng: np.random.Generator, layout: Layout, duration_s: float) ->
 
 
 def _queue(
-    rng: np.random.Generator, path: Path, schedule: Schedule, first_m: float, last_m: float,
-    gap_m: tuple[float, float], braking: bool = False,
+    rng: np.random.Generator, layout: Layout, path: Path, schedule: Schedule, first_m: float,
+    last_m: float, gap_m: tuple[float | int, float | int], braking: bool = False,
 ) -> list[Thing]:  # fmt: skip
     """Vehicles one behind another that share one motion, so that they never collide."""
     things, at = [], last_m
     while at > first_m:
+        if not _comes_near(layout, path, schedule.shifted(at)):
+            at -= 20.0
+            continue
         parts = _vehicle(rng, braking)
         front = parts[0][0].size_m[0] / 2
         at -= front
         for model, offset in parts:
-            things.append(Thing(model, (0, 0, 0), path, schedule.shifted(at + offset)))
+            things.append(Thing(model, (0.0, 0.0, 0.0), path, schedule.shifted(at + offset)))
         tail = min(offset - model.size_m[0] / 2 for model, offset in parts)
         at += tail - float(rng.uniform(*gap_m))
     return things
+
+
+def _comes_near(layout: Layout, path: Path, schedule: Schedule) -> bool:
+    """Whether a mover is ever close enough to the ego vehicle to matter."""
+    for time_s in np.linspace(schedule.times_s[0], schedule.times_s[-1], 8):
+        mover, _ = path.at(schedule.at(float(time_s))[0])
+        ego, _ = layout.ego_path.at(layout.ego_schedule.at(float(time_s))[0])
+        if np.linalg.norm(mover - ego) < SCENERY_M:
+            return True
+    return False
 
 
 def _with_ego(rng: np.random.Generator, layout: Layout) -> list[Thing]:
@@ -65,14 +78,12 @@ def _with_ego(rng: np.random.Generator, layout: Layout) -> list[Thing]:
     path, motion = layout.ego_path, layout.ego_schedule
     relative = Schedule(motion.times_s, motion.distance_m)
     ahead, behind = float(rng.uniform(16, 30)), float(rng.uniform(8, 16))
-    things = _queue(rng, path, relative, ahead, ahead + float(rng.uniform(0, 45)), (9, 25))
-    return things + _queue(rng, path, relative, -behind - 28, -behind, (8, 20))
+    things = _queue(rng, layout, path, relative, ahead, ahead + float(rng.uniform(0, 45)), (9, 25))
+    return things + _queue(rng, layout, path, relative, -behind - 28, -behind, (8, 20))
 
 
 def _main_road(rng: np.random.Generator, layout: Layout, duration_s: float) -> list[Thing]:
     road, things = layout.roads[0], []
-    ego_side = -layout.ego_path.at(60.0)[0]
-    del ego_side
     ego_lane = _ego_lane(layout)
     for lane in range(road.lanes):
         center = road.lane_center_m(lane)
@@ -80,15 +91,15 @@ def _main_road(rng: np.random.Generator, layout: Layout, duration_s: float) -> l
             path = lane_path(road, BEGIN_S, END_S, -center)
             speed = float(rng.uniform(4, 11))
             motion = Schedule.steady(0.0, speed, duration_s)
-            things += _queue(rng, path, motion, 20.0, 330.0, (10, 45))
+            things += _queue(rng, layout, path, motion, 20.0, 330.0, (10, 45))
         path = lane_path(road, END_S, BEGIN_S, center)
         if layout.turn == "left":  # oncoming traffic waits at the junction
             stop = END_S - layout.corners_s[0] - layout.roads[1].half_width_m - 12.0
             motion = Schedule.steady(0.0, 0.0, duration_s)
-            things += _queue(rng, path, motion, stop - 70.0, stop, (1.5, 4), braking=True)
+            things += _queue(rng, layout, path, motion, stop - 70.0, stop, (1.5, 4), braking=True)
         else:
             motion = Schedule.steady(0.0, float(rng.uniform(5, 11)), duration_s)
-            things += _queue(rng, path, motion, -60.0, 430.0, (10, 40))
+            things += _queue(rng, layout, path, motion, -60.0, 430.0, (10, 40))
     return things
 
 
@@ -116,13 +127,13 @@ def _side_roads(rng: np.random.Generator, layout: Layout, duration_s: float) -> 
             driven = index == 1 and layout.turn == ("left" if sign > 0 else "right")
             if rng.random() < 0.7:
                 things += _queue(
-                    rng, entering, still, 120.0 - stop - float(rng.uniform(0, 30)), 120.0 - stop,
+                    rng, layout, entering, still, 120.0 - stop - float(rng.uniform(0, 30)), 120.0 - stop,
                     (1.5, 4), braking=True,
                 )  # fmt: skip
             if not driven:
                 leaving = lane_path(road, sign * 5.0, sign * 240.0, -sign * road.lane_center_m(0))
                 motion = Schedule.steady(0.0, float(rng.uniform(4, 9)), duration_s)
-                things += _queue(rng, leaving, motion, stop - 2.0, stop + 60.0, (12, 30))
+                things += _queue(rng, layout, leaving, motion, stop - 2.0, stop + 60.0, (12, 30))
     return things
 
 
@@ -154,11 +165,12 @@ def _stroll(
         path = lane_path(
             road, s, s + way * (speed * duration_s + 4.0), lateral - side * 0.7 * mate
         )
-        if not layout.clear_of_roads(path.xy, 0.4, own=index):
-            continue
         schedule = Schedule.steady(0.0, speed, duration_s)
+        clear = layout.clear_of_roads(path.xy, 0.4, own=index)
+        if not clear or not _comes_near(layout, path, schedule):
+            continue
         walker = people.pedestrian(rng, walking=speed > 0)
-        things.append(Thing(walker, (0, 0, 0), path, schedule, on_road=False))
+        things.append(Thing(walker, (0.0, 0.0, 0.0), path, schedule, on_road=False))
     return things
 
 
@@ -176,9 +188,10 @@ def _crossing_people(rng: np.random.Generator, layout: Layout, duration_s: float
             times = np.array([0.0, duration_s])
             schedule = Schedule(times, np.array([start, start + speed * duration_s]))
             schedule = _clipped(schedule, 2 * reach)
-            if not _meets_ego(layout, path, schedule):
+            near = _comes_near(layout, path, schedule)
+            if near and not _meets_ego(layout, path, schedule):
                 walker = people.pedestrian(rng)
-                things.append(Thing(walker, (0, 0, 0), path, schedule, on_road=False))
+                things.append(Thing(walker, (0.0, 0.0, 0.0), path, schedule, on_road=False))
     return things
 
 

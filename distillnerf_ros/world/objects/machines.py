@@ -5,7 +5,7 @@ import numpy as np
 from distillnerf_ros.world.objects.model import Model
 from distillnerf_ros.world.objects.palette import DARK, GLASS, STEEL, Color, choose
 from distillnerf_ros.world.objects.vehicles import wheels
-from distillnerf_ros.world.shapes import Shape, Texture
+from distillnerf_ros.world.shapes import Shape, Texture, Vector
 
 _COATS: dict[str, Color] = {
     "yellow": (0.72, 0.44, 0.02), "orange": (0.7, 0.2, 0.02), "green": (0.05, 0.3, 0.1),
@@ -56,7 +56,7 @@ def _excavator(rng: np.random.Generator, color: Color) -> _Built:
     return shape, (4.3 * reach + 2.4, 2.6, 3.7 * reach)
 
 
-def _beam(shape: Shape, start: Color, end: Color, thick: float, color: Color) -> None:
+def _beam(shape: Shape, start: Vector, end: Vector, thick: float, color: Color) -> None:
     """A box girder between two points in the plane y = const."""
     dx, dz = end[0] - start[0], end[2] - start[2]
     length = float(np.hypot(dx, dz))

@@ -4,7 +4,15 @@ import numpy as np
 
 from distillnerf_ros.world.objects.model import Model
 from distillnerf_ros.world.objects.palette import (
-    DARK, HAIRS, RUBBER, SKINS, STEEL, VEHICLE_SHARE, Color, choose, pick_paint,
+    DARK,
+    HAIRS,
+    RUBBER,
+    SKINS,
+    STEEL,
+    VEHICLE_SHARE,
+    Color,
+    choose,
+    pick_paint,
 )  # fmt: skip
 from distillnerf_ros.world.shapes import Shape, Texture
 

@@ -4,7 +4,16 @@ import numpy as np
 
 from distillnerf_ros.world.objects.model import Model
 from distillnerf_ros.world.objects.palette import (
-    CONCRETE, DARK, GLASS, LAMP_WHITE, RUBBER, STEEL, Color, choose, pick_paint, vary,
+    CONCRETE,
+    DARK,
+    GLASS,
+    LAMP_WHITE,
+    RUBBER,
+    STEEL,
+    Color,
+    choose,
+    pick_paint,
+    vary,
 )  # fmt: skip
 from distillnerf_ros.world.shapes import Shape, Texture
 

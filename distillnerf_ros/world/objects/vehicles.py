@@ -6,8 +6,18 @@ import numpy as np
 
 from distillnerf_ros.world.objects.model import Model
 from distillnerf_ros.world.objects.palette import (
-    DARK, GLASS, LAMP_AMBER, LAMP_RED, LAMP_WHITE, RUBBER, STEEL, VEHICLE_SHARE, Color, choose,
-    pick_paint, vary,
+    DARK,
+    GLASS,
+    LAMP_AMBER,
+    LAMP_RED,
+    LAMP_WHITE,
+    RUBBER,
+    STEEL,
+    VEHICLE_SHARE,
+    Color,
+    choose,
+    pick_paint,
+    vary,
 )  # fmt: skip
 from distillnerf_ros.world.shapes import Shape, Texture
 

@@ -23,7 +23,7 @@ from distillnerf_ros.ros.messages import stamp_ns
 EXAMPLE = """example:
   python -m distillnerf_ros.ros.asker answers.jsonl --prompts "a bus" "somebody crossing\""""
 
-CALL_TIMEOUT_S = 30.0
+CALL_TIMEOUT_S = 90.0
 """After this time without an answer the question is given up and asked anew."""
 
 

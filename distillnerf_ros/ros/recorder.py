@@ -124,6 +124,16 @@ def _merged(profiles: list[Any]) -> OfferedQos:
     )
 
 
+def _spin(node: Node, recorder: Recorder) -> None:
+    """Record until interrupted; the bag is finished in any case."""
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        recorder.close()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Record until interrupted."""
     raw = list(sys.argv if arguments is None else arguments)
@@ -141,15 +151,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     node = rclpy.create_node("distillnerf_recorder")
     try:
         recorder = Recorder(node, args.out, Selection(tuple(args.prefix), tuple(args.topics)))
+        _spin(node, recorder)
     except DatasetError as error:
         print(f"recorder: {error}", file=sys.stderr)
         return 1
-    try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
     finally:
-        recorder.close()
         node.destroy_node()
         rclpy.try_shutdown()
     for topic, count in sorted(recorder.counts.items()):

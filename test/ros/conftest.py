@@ -231,9 +231,10 @@ def started(log: Path, *command: Any) -> Iterator[Process]:
 
 
 def node_command(**parameters: Any) -> list[str]:
-    """Command line of the node under test."""
+    """Command line of the node under test, patient enough for a busy machine."""
     command = [str(SCRIPT), "--ros-args"]
-    for name, value in parameters.items():
+    patience = {"sync_timeout_s": 1.0, "tf_timeout_s": 1.0}
+    for name, value in {**patience, **parameters}.items():
         command += ["-p", f"{name}:={value}"]
     return command
 

@@ -42,8 +42,7 @@ def test_every_state_and_back(vehicle, start_node, wait_until):
     for _ in range(2):
         assert change(vehicle, Transition.TRANSITION_ACTIVATE)
         vehicle.wait_for_node()
-        vehicle.send()
-        wait_until(lambda: ask(vehicle).success, 30.0)
+        wait_until(lambda: vehicle.send() and ask(vehicle).success, 60.0)
         assert change(vehicle, Transition.TRANSITION_DEACTIVATE)
         assert not ask(vehicle).success
     assert change(vehicle, Transition.TRANSITION_CLEANUP)

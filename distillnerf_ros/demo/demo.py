@@ -40,8 +40,8 @@ PROMPTS = (
 """What the demo asks; the last is never there."""
 QUERIES = ("a car",)
 """Standing query, drawn as heat."""
-WORLD_SIZE = (450, 800)
-"""Height and width of the images of the procedural scene."""
+SIZES = ("1600x900", "800x450", "400x225")
+"""Widths and heights of the images of the procedural scene to choose from."""
 PICTURE_PX = (270, 480)
 """Height and width of the cameras' pictures in the report."""
 
@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, default=Path("demo_output"), metavar="DIR", help="default demo_output")
     add("--seed", type=int, default=7, help="of the procedural scene (without --dataroot)")
     add("--seconds", type=float, default=6.0, metavar="S", help="length of that scene")
+    add("--size", choices=SIZES, default="800x450", help="of its images; default 800x450")
     add("--weights", default="tiny", help="shipped weights by name, or a .safetensors file")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:K")
     add("--prompts", nargs="+", default=list(PROMPTS), metavar="TEXT", help="what to ask")
@@ -108,8 +109,8 @@ def _data_set(args: argparse.Namespace) -> tuple[NuScenes, dict[str, Any]]:
     if root is None:
         from distillnerf_ros.world import writer
 
-        settings = writer.Settings(args.seconds, WORLD_SIZE, sweeps=False)
-        root, version = args.out / "world" / f"{args.seconds:g}s", None
+        settings = writer.Settings(args.seconds, writer.SIZES[args.size], sweeps=False)
+        root, version = args.out / "world" / f"{args.seconds:g}s_{args.size}", None
         say(f"a made-up drive of {args.seconds:g} s, seed {args.seed}, in the nuScenes format ...")
         writer.write_dataset(root, range(args.seed, args.seed + 1), settings, progress=True)
         args.scene = writer.scene_name(args.seed)

@@ -17,11 +17,12 @@ from distillnerf_ros.demo.report import Answer
 from distillnerf_ros.demo.snapshot import Found
 from distillnerf_ros.errors import ProcessError
 
-READY_TIMEOUT_S = 90.0
-"""Loading PyTorch and the weights takes 5 to 20 s on two cores."""
-SETTLE_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 180.0
+"""Loading PyTorch and the weights takes 5 to 20 s on two cores of their own."""
+SETTLE_TIMEOUT_S = 180.0
 FASTDDS_PROFILE = Path(__file__).with_name("fastdds.xml")
 _PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+_DISTROS_WITH_FASTDDS_2 = ("humble", "iron", "jazzy")  # they read the second of these
 _DOMAINS = 100
 """ROS_DOMAIN_ID 1..100: the ports of higher ones may collide with the system's own."""
 
@@ -71,7 +72,8 @@ def environment(logs: Path) -> dict[str, str]:
     Fast DDS gets shared memory for whole glances, unless the user has a profile of their own.
     """
     own_profile = any(name in os.environ for name in _PROFILE_VARIABLES)
-    profile = {} if own_profile else dict.fromkeys(_PROFILE_VARIABLES, str(FASTDDS_PROFILE))
+    old = os.environ.get("ROS_DISTRO") in _DISTROS_WITH_FASTDDS_2
+    profile = {} if own_profile else {_PROFILE_VARIABLES[old]: str(FASTDDS_PROFILE)}
     return {
         **os.environ,
         **profile,

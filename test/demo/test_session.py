@@ -43,15 +43,21 @@ def test_a_line_that_is_still_being_written_waits(tmp_path):
     assert session._lines(path) == [{"ready": 1}, {"a": 2}]
 
 
-def test_processes_keep_to_themselves(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("distro", "variable"),
+    [("kilted", "FASTDDS_DEFAULT_PROFILES_FILE"), ("humble", "FASTRTPS_DEFAULT_PROFILES_FILE")],
+)
+def test_processes_keep_to_themselves(distro, variable, tmp_path, monkeypatch):
     monkeypatch.setenv("ROS_DOMAIN_ID", "42")
+    monkeypatch.setenv("ROS_DISTRO", distro)
     for name in session._PROFILE_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     around = session.environment(tmp_path)
     assert 1 <= int(around["ROS_DOMAIN_ID"]) <= 100
     assert around["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
     assert session.FASTDDS_PROFILE.is_file()
-    assert around["FASTDDS_DEFAULT_PROFILES_FILE"] == str(session.FASTDDS_PROFILE)
+    assert {n for n in session._PROFILE_VARIABLES if n in around} == {variable}
+    assert around[variable] == str(session.FASTDDS_PROFILE)
 
 
 def test_a_profile_of_the_users_own_stays(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import math
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -15,8 +16,14 @@ from distillnerf_ros.config import preset
 from distillnerf_ros.errors import ConfigError, DatasetError
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.pipeline import Pipeline
+from distillnerf_ros.query.occupancy import Occupancy
+from distillnerf_ros.query.semantics import Semantics
+from distillnerf_ros.render.renderer import Rendered
+from distillnerf_ros.teachers.pca import Pca
 from distillnerf_ros.training import evaluate as module
+from distillnerf_ros.training.baselines import flat_road_depth
 from distillnerf_ros.training.scoring import SceneScores, lidar_truth
+from distillnerf_ros.voxels.field import VoxelField
 
 pytest.importorskip("nuscenes")
 
@@ -92,6 +99,63 @@ def test_eval_of_the_flat_road(flat_road, weights, tmp_path, capsys) -> None:
     assert "depth AbsRel" in printed
     assert not list(tmp_path.glob(".*parts"))
     assert len(list(pictures.glob("*.png"))) == 2
+
+
+class Oracle(Pipeline):
+    """A pipeline that answers from the truth of the second scene and looks at no field."""
+
+    image_size = (32, 56)
+    depth_size = (64, 112)
+    semantics = Semantics(
+        "none", Pca(torch.zeros(18), torch.eye(18), torch.ones(18), 1.0), *torch.eye(18).split(17)
+    )
+
+    def __init__(self) -> None:
+        self.device = torch.device("cpu")
+        self.labels = torch.full((200, 200, 16), 17, dtype=torch.uint8)
+        self.labels[:, :, 2] = 11
+
+    def encode(self, rig: CameraRig) -> VoxelField:
+        return object.__new__(VoxelField)
+
+    def depth(self, field: VoxelField, rig: CameraRig) -> torch.Tensor:
+        return torch.from_numpy(flat_road_depth(rig, self.depth_size))
+
+    def render(self, field: VoxelField, rig: CameraRig) -> Rendered:
+        nothing = torch.zeros(len(rig.names), *self.depth_size)
+        return Rendered(nothing, nothing, rig.images, nothing[:, None])
+
+    def occupancy(self, field: VoxelField) -> Occupancy:
+        occupied = self.labels != 17
+        return Occupancy(occupied.float(), self.labels, torch.ones_like(occupied))
+
+    def features(self, field: VoxelField, points_m: torch.Tensor) -> torch.Tensor:
+        x, y, z = ((points_m - torch.tensor([-40.0, -40, -1])) / 0.4).floor().long().unbind(-1)
+        return torch.eye(18)[self.labels[x, y, z].long()]
+
+
+def test_a_model_that_knows_the_truth_scores_accordingly(flat_road) -> None:
+    nusc = module.nuscenes.open_dataset(flat_road.root)
+    content = module.evaluate(nusc, module.choose_frames(nusc, "all", None, 1), Oracle())
+    assert content["depth"] == {**content["baselines"]["flat_road"]["depth"], "no_hit": ANY}
+    assert content["depth"]["abs_rel"] < 0.06  # what 64 x 112 cells leave
+    road, car = 100 * 200, flat_road.car_voxels
+    assert content["occupancy"]["iou"] == pytest.approx(2 * road / (2 * road + car))
+    assert content["occupancy"]["per_class"]["driveable surface"] == 1
+    assert content["occupancy"]["per_class"]["car"] == 0
+    assert math.isnan(content["occupancy"]["per_class"]["bus"])
+    assert content["occupancy"]["miou_17"] == 0.5  # of the two classes that occur
+    assert content["scenes"]["scene-0002"]["occupancy"]["iou"] == 1
+    # The car's voxels are not in its field: they look as little like a car as the road does.
+    prevalence = car / (2 * road + car)
+    assert content["query"]["per_class"]["driveable surface"] == pytest.approx(1)
+    assert content["query"]["per_class"]["car"] == pytest.approx(prevalence)
+    assert content["query"]["map"] == pytest.approx((1 + prevalence) / 2)
+    prior = content["baselines"]["class_prior"]["query"]
+    assert prior["per_class"]["car"] == pytest.approx(prevalence)
+    assert prior["map"] == pytest.approx(0.5)
+    assert math.isinf(content["reconstruction"]["psnr"])
+    assert content["reconstruction"]["ssim"] == pytest.approx(1)
 
 
 def test_interrupted_eval_goes_on(flat_road, weights, tmp_path, monkeypatch) -> None:

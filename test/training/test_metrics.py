@@ -48,7 +48,7 @@ def test_depth_errors_equal_the_loop() -> None:
 
 def test_depth_errors_closed_form() -> None:
     truth = np.array([10.0, 20.0, 79.9])
-    assert depth_errors(truth, truth) == DepthErrors(0, 0, 0, 0, 1, 1, 1)
+    assert depth_errors(truth, truth) == DepthErrors(0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
     twice = depth_errors(np.array([20.0]), np.array([10.0]))
     assert (twice.abs_rel, twice.sq_rel, twice.rmse) == (1.0, 10.0, 10.0)
     assert twice.rmse_log == pytest.approx(math.log(2))
@@ -62,8 +62,8 @@ def test_depth_beyond_the_limit_is_not_judged_and_clipped() -> None:
 
 
 def test_mean_depth_errors_leaves_out_samples_without_truth() -> None:
-    one = DepthErrors(0.1, 1, 2, 0.3, 0.8, 0.9, 1.0)
-    two = DepthErrors(0.3, 3, 4, 0.5, 0.6, 0.7, 0.8)
+    one = DepthErrors(0.1, 1.0, 2.0, 0.3, 0.8, 0.9, 1.0)
+    two = DepthErrors(0.3, 3.0, 4.0, 0.5, 0.6, 0.7, 0.8)
     nothing = DepthErrors(*[math.nan] * 7)
     assert mean_depth_errors([one, nothing, two]).abs_rel == pytest.approx(0.2)
     assert math.isnan(mean_depth_errors([nothing]).d1)

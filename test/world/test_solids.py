@@ -150,3 +150,17 @@ def test_limb_swings_about_its_pivot() -> None:
     table = SolidTable.from_shapes([shape], 0)
     posed = pose(table, torch.eye(4)[None], torch.tensor([math.pi / 2]), -1)
     torch.testing.assert_close(posed.center, torch.tensor([[-0.5, 0.0, 1.0]]), atol=1e-5, rtol=0)
+
+
+def test_thread_count_changes_no_byte() -> None:
+    primitives = placed(clutter())
+    origins, directions = random_rays(4000)
+    threads, hits = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            hits.append(first_hit(primitives, origins, directions, 128))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(hits[0][0], hits[1][0])
+    assert torch.equal(hits[0][1], hits[1][1])

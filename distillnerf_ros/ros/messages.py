@@ -148,7 +148,9 @@ def _packed_rgb(colors: np.ndarray) -> np.ndarray:
 def occupancy_cloud(occupancy: Occupancy, header: Header) -> PointCloud2:
     """Centres of the occupied voxels: x, y, z, rgb, probability and, where known, label."""
     occupied = occupancy.occupied.cpu().numpy()
-    columns = _xyz(occupancy.points_m().cpu().numpy())
+    # NumPy, not occupancy.points_m(): torch would wake all its threads for a few kilobytes.
+    centers_m = (np.argwhere(occupied) + 0.5) * occupancy.voxel_m + occupancy.origin_m
+    columns = _xyz(centers_m)
     probability = occupancy.probability.cpu().numpy()[occupied]
     if occupancy.labels is None:
         colors = np.tile(np.array(_NO_CLASS_COLOR), (len(probability), 1))

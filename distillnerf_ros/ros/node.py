@@ -138,6 +138,7 @@ class DistillNerfNode(LifecycleNode):
             self._cameras.infos,
         )
         worker: Worker[Glance] = Worker(perception.process, self._on_worker_error)
+        worker.ask(perception.warm_up)
         self._running = self._questions.running = (worker, perception)
         self.get_logger().info(
             f"active: weights {current.weights} on {pipeline.device}, "

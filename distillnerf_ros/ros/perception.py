@@ -71,6 +71,16 @@ class Perception:
         self._waiting: PosedGlance | None = None
         self._scene: Scene | None = None
 
+    def warm_up(self) -> None:
+        """Load what text queries need before the first frame, not during one."""
+        prompts = self._outputs.parameters.standing_queries
+        if not prompts:
+            return
+        try:
+            self.pipeline.embed(prompts)
+        except DistillNerfError as error:
+            self._health.problem("query", f"standing queries cannot be answered: {error}")
+
     def process(self, glance: Glance) -> None:
         """Take a glance in, and publish what somebody listens to."""
         with self.times.stage("transforms"):

@@ -17,7 +17,7 @@ from distillnerf_ros.demo.recording import Recording, read_recording, with_pictu
 from distillnerf_ros.demo.report import Answer, Contents, found_things, number, report, where_is
 from distillnerf_ros.demo.session import SessionOptions, answers_at, check_ros, play
 from distillnerf_ros.demo.snapshot import Snapshot
-from distillnerf_ros.demo.truth import Judgement, judge
+from distillnerf_ros.demo.truth import Judgement, judge, true_voxels
 from distillnerf_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ def _contents(
         recording.snapshots,
         tuple(args.queries),
         answers,
+        true_voxels(nusc, scene, shown),
         judge(nusc, scene, recording.snapshots),
         recording.stages_ms,
         recording.memory_mib,

@@ -12,7 +12,7 @@ from PIL import Image
 
 from distillnerf_ros.demo import canvas, colors, overview
 from distillnerf_ros.demo.birds_eye import draw_birds_eye
-from distillnerf_ros.demo.snapshot import CameraView, Found, Picture, Snapshot
+from distillnerf_ros.demo.snapshot import CameraView, Found, Picture, Snapshot, Voxels
 from distillnerf_ros.demo.truth import Judgement
 from distillnerf_ros.demo.voxel_view import draw_voxels
 from distillnerf_ros.training.metrics import DepthErrors
@@ -63,6 +63,7 @@ class Contents:
         snapshots: all glances.
         queries: standing queries behind the heat.
         answers: of the service, about the shown glance.
+        truth: what is really occupied and visible at that glance; None where it is not known.
         judgement: errors against the truth; None where there is none to compare with.
         stages_ms: mean milliseconds of each stage of the node.
         memory_mib: peak memory of the node.
@@ -75,6 +76,7 @@ class Contents:
     snapshots: tuple[Snapshot, ...]
     queries: tuple[str, ...]
     answers: tuple[Answer, ...]
+    truth: Voxels | None
     judgement: Judgement | None
     stages_ms: dict[str, float]
     memory_mib: float
@@ -179,18 +181,27 @@ def _depth(view: CameraView) -> Picture | None:
 
 def _space(contents: Contents) -> str:
     snapshot = contents.snapshot
-    view = draw_voxels(snapshot.voxels, (720, 1280))
     above = draw_birds_eye(snapshot.voxels, 720, snapshot.grid, found_things(contents.answers))
     legend = overview.class_legend(snapshot.voxels, 1280)
     count = len(snapshot.voxels.points_m)
+    truth = ""
+    if contents.truth is not None:
+        truth = (
+            '<p class="faint">The truth, as far as the cameras can see it:</p>'
+            + _view_and_map(contents.truth, draw_birds_eye(contents.truth, 720))
+            + image_tag(overview.class_legend(contents.truth, 1280), "class colours")
+        )
     return (
         f"<h2>Occupancy: {count} voxels of 0.4 m</h2>"
-        f'<div class="space">{image_tag(view, "occupied voxels in perspective")}'
-        f"{image_tag(above, 'occupancy from above')}</div>"
-        f"{image_tag(legend, 'class colours')}"
+        f"{_view_and_map(snapshot.voxels, above)}{image_tag(legend, 'class colours')}"
         '<p class="faint">Right: from above, forward is up, rings every 10 m; boxes are answers '
-        "to the text queries below; the darkest cells were not seen.</p>"
+        f"to the text queries below; the darkest cells were not seen.</p>{truth}"
     )
+
+
+def _view_and_map(voxels: Voxels, above: Picture) -> str:
+    view = image_tag(draw_voxels(voxels, (720, 1280)), "occupied voxels in perspective")
+    return f'<div class="space">{view}{image_tag(above, "occupancy from above")}</div>'
 
 
 def _answers(contents: Contents) -> str:

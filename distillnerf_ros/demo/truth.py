@@ -158,6 +158,24 @@ def _collect_occupancy(
     return 1
 
 
+def true_voxels(nusc: NuScenes, scene: dict[str, Any], snapshot: Snapshot) -> Voxels | None:
+    """What Occ3D says is occupied and visible at the keyframe of a glance; None if it does not.
+
+    Args:
+        nusc: the data set.
+        scene: scene record that was played.
+        snapshot: a glance; the voxels are in the ego frame of its keyframe's LIDAR_TOP stamp.
+    """
+    for token in nuscenes.keyframes(nusc, scene):
+        path = nuscenes.occ3d_path(nusc, token)
+        if path.is_file() and _snapshot_of([snapshot], _camera_stamps(nusc, token)):
+            truth = occ3d.read_labels(path)
+            visible = truth.occupied & truth.mask_camera
+            points = occ3d.voxel_centers_m()[visible]
+            return Voxels(points, truth.semantics[visible], np.ones(len(points), np.float32))
+    return None
+
+
 def grid_in_frame(voxels: Voxels, glance_from_target: np.ndarray) -> np.ndarray:
     """Labels of the Occ3D grid of another vehicle pose, looked up at its voxel centres.
 

@@ -47,7 +47,7 @@ def test_the_whole_chain(weights, tmp_path):
         command,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         env={**environment(tmp_path), "OMP_NUM_THREADS": "2"},
     )
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-1000:]

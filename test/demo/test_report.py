@@ -27,6 +27,7 @@ def contents(snapshot) -> Contents:
         snapshots=(snapshot,) * 3,
         queries=("a car",),
         answers=(Answer(van.prompt, 0.81, (van,)), Answer("an elephant", math.nan, ())),
+        truth=snapshot.voxels,
         judgement=Judgement(3, {"CAM_FRONT": ERRORS}, ERRORS, ERRORS, 0.412, 3),
         stages_ms={"decode": 20.0, "encode": 180.0},
         memory_mib=812.0,
@@ -71,6 +72,7 @@ def test_every_section_has_its_figures(contents):
         "3 glances",
         "/distillnerf/occupancy",
         "weights: tiny",
+        "as far as the cameras can see",
     ):
         assert wanted in text
 
@@ -87,6 +89,7 @@ def test_words_of_the_user_are_escaped(contents):
         ({"judgement": None}, "No processed glance was a keyframe"),
         ({"answers": ()}, "None was answered"),
         ({"stages_ms": {}}, "published no timing"),
+        ({"truth": None}, "<h2>Occupancy: 2 voxels"),
     ],
 )
 def test_what_is_missing_is_said(contents, changes, wanted):

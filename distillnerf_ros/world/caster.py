@@ -54,9 +54,13 @@ class Hit:
 
 
 def cast(
-    scene: World, time_s: float, origins_map: Float[Tensor, "R 3"],
-    directions_map: Float[Tensor, "R 3"], *, shade: bool = True,
-) -> Hit:  # fmt: skip
+    scene: World,
+    time_s: float,
+    origins_map: Float[Tensor, "R 3"],
+    directions_map: Float[Tensor, "R 3"],
+    *,
+    shade: bool = True,
+) -> Hit:
     """Cast rays at one instant. Neighbouring rays should be neighbours in the list: it is faster.
 
     Args:
@@ -69,9 +73,7 @@ def cast(
     packets = Packets.from_rays(origins_map, directions_map, PACKET_RAYS)
     hit = cast_packets(scene, [time_s], packets, shade=shade)
     count = origins_map.shape[0]
-    return Hit(
-        hit.distance[:count], hit.class_id[:count], hit.instance[:count], hit.rgb[:count]
-    )  # fmt: skip
+    return Hit(hit.distance[:count], hit.class_id[:count], hit.instance[:count], hit.rgb[:count])
 
 
 def cast_packets(
@@ -180,7 +182,7 @@ def _ground_surface(
     upright = torch.cat([back, torch.zeros_like(back[:, :1])], dim=1)
     normal = torch.where(kerb[:, None] > 0, upright, normal)
     smooth = (label <= 13).to(edge) * look.wetness
-    return albedo * (1 - 0.45 * look.wetness), normal, 0.12 * smooth
+    return albedo * (1 - 0.45 * look.wetness), normal, 0.06 * smooth
 
 
 def _solid_surface(

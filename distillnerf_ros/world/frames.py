@@ -72,9 +72,12 @@ class Glance:
 
 
 def glance(
-    scene: Scene, time_s: float, image_size: tuple[int, int] = (225, 400),
-    device: torch.device | str = "cpu", cameras: tuple[str, ...] = CAMERA_NAMES,
-) -> Glance:  # fmt: skip
+    scene: Scene,
+    time_s: float,
+    image_size: tuple[int, int] = (225, 400),
+    device: torch.device | str = "cpu",
+    cameras: tuple[str, ...] = CAMERA_NAMES,
+) -> Glance:
     """Look around once.
 
     Args:
@@ -104,7 +107,9 @@ def glance(
     depth = _unpack(hit.distance, pixels, shape)
     return Glance(
         CameraRig(
-            tuple(cameras), pictures, intrinsics,
+            tuple(cameras),
+            pictures,
+            intrinsics,
             torch.from_numpy(ego_from_camera).float().to(device),
             torch.ones(len(cameras), dtype=torch.bool, device=device),
         ),
@@ -114,7 +119,7 @@ def glance(
         lidar_sweep(scene, time_s, device),
         torch.tensor(stamps),
         map_from_ego,
-    )  # fmt: skip
+    )
 
 
 def _intrinsics(name: str, image_size: tuple[int, int]) -> Tensor:
@@ -173,6 +178,8 @@ def expose(
     exposed = radiance * gain[:, None, None, None] * lens
     curve = exposed * (1 + exposed / 4.0) / (1 + exposed)  # shoulder towards white at 4
     picture = (curve * 1.35).clamp(min=0, max=1) ** (1 / 2.2)
+    contrast = picture * picture * (3 - 2 * picture)
+    picture = torch.lerp(picture, contrast, 0.45)
     noise = torch.stack(
         [
             torch.randn((3, rows, cols), generator=torch.Generator().manual_seed(seed))
@@ -200,9 +207,10 @@ def lidar_sweep(scene: Scene, time_s: float, device: torch.device | str = "cpu")
     directions = map_from_lidar[:3, :3] @ beams
     origins = map_from_lidar[:3, 3:].expand_as(directions[0])
     packets = Packets(
-        origins.expand_as(directions).contiguous(), directions,
+        origins.expand_as(directions).contiguous(),
+        directions,
         torch.zeros(len(beams), dtype=torch.long, device=device),
-    )  # fmt: skip
+    )
     hit = cast_packets(scene, [time_s], packets, shade=False)
     generator = torch.Generator().manual_seed(_seed(scene.seed, time_s, 99))
     wobble = torch.randn(hit.distance.shape, generator=generator).to(device).clamp(-2, 2) * 0.02
@@ -212,9 +220,12 @@ def lidar_sweep(scene: Scene, time_s: float, device: torch.device | str = "cpu")
     ego_from_lidar = torch.from_numpy(rig.ego_from_lidar()).float().to(device)
     points = local @ ego_from_lidar[:3, :3].T + ego_from_lidar[:3, 3]
     return Lidar(
-        points, hit.class_id[keep], hit.instance[keep],
-        _intensity(hit, keep, luck), ring.reshape(-1)[keep],
-    )  # fmt: skip
+        points,
+        hit.class_id[keep],
+        hit.instance[keep],
+        _intensity(hit, keep, luck),
+        ring.reshape(-1)[keep],
+    )
 
 
 def _intensity(hit: Hit, keep: Tensor, luck: Tensor) -> Tensor:

@@ -163,9 +163,10 @@ class Ground:
 
 
 def bake(
-    roads: tuple[Road, ...], crossings: tuple[tuple[int, float], ...],
+    roads: tuple[Road, ...],
+    crossings: tuple[tuple[int, float], ...],
     rng: np.random.Generator,
-) -> Ground:  # fmt: skip
+) -> Ground:
     """Rasterise hills, banks and zones around the roads."""
     cells = (torch.arange(RASTER_CELLS) + 0.5) * RASTER_M
     y, x = torch.meshgrid(cells + RASTER_ORIGIN_M[1], cells + RASTER_ORIGIN_M[0], indexing="ij")

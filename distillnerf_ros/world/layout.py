@@ -79,9 +79,15 @@ def _roads(rng: np.random.Generator) -> tuple[tuple[Road, ...], tuple[float, ...
     lanes = int(rng.choice([1, 2, 3], p=[0.45, 0.42, 0.13]))
     median = float(rng.uniform(1.5, 3.0)) if rng.random() < 0.5 else 0.0
     main = Road(
-        (0.0, 0.0), 0.0, float(rng.uniform(-9, 9)), float(rng.uniform(260, 520)), lanes,
-        bool(rng.random() < 0.6), median, float(rng.uniform(2.2, 5.0)),
-    )  # fmt: skip
+        (0.0, 0.0),
+        0.0,
+        float(rng.uniform(-9, 9)),
+        float(rng.uniform(260, 520)),
+        lanes,
+        bool(rng.random() < 0.6),
+        median,
+        float(rng.uniform(2.2, 5.0)),
+    )
     corners = [float(rng.uniform(30, 80))]
     if rng.random() < 0.7:
         corners.append(corners[0] + float(rng.uniform(75, 130)))
@@ -93,12 +99,16 @@ def _roads(rng: np.random.Generator) -> tuple[tuple[Road, ...], tuple[float, ...
         angle = main.direction(corner) + np.pi / 2 + float(rng.uniform(-0.18, 0.18))
         roads.append(
             Road(
-                (float(origin[0]), float(origin[1])), float(angle), float(rng.uniform(-5, 5)),
-                float(rng.uniform(260, 500)), int(rng.choice([1, 2], p=[0.75, 0.25])),
-                bool(rng.random() < 0.5), 0.0 if rng.random() < 0.7 else 1.8,
+                (float(origin[0]), float(origin[1])),
+                float(angle),
+                float(rng.uniform(-5, 5)),
+                float(rng.uniform(260, 500)),
+                int(rng.choice([1, 2], p=[0.75, 0.25])),
+                bool(rng.random() < 0.5),
+                0.0 if rng.random() < 0.7 else 1.8,
                 float(rng.uniform(2.0, 4.0)),
             )
-        )  # fmt: skip
+        )
     return tuple(roads), tuple(corners)
 
 

@@ -34,10 +34,24 @@ _CELLS = GRID_SHAPE[0] * GRID_SHAPE[1] * GRID_SHAPE[2]
 
 # When several things share a voxel, the smaller kind of thing wins.
 _WINNERS = (
-    "traffic cone", "pedestrian", "bicycle", "motorcycle", "others", "barrier", "car",
-    "construction vehicle", "trailer", "truck", "bus", "manmade", "vegetation", "other flat",
-    "sidewalk", "driveable surface", "terrain",
-)  # fmt: skip
+    "traffic cone",
+    "pedestrian",
+    "bicycle",
+    "motorcycle",
+    "others",
+    "barrier",
+    "car",
+    "construction vehicle",
+    "trailer",
+    "truck",
+    "bus",
+    "manmade",
+    "vegetation",
+    "other flat",
+    "sidewalk",
+    "driveable surface",
+    "terrain",
+)
 
 
 def occupancy_truth(scene: Scene, time_s: float) -> OccupancyTruth:

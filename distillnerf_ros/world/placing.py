@@ -3,7 +3,16 @@
 import numpy as np
 
 from distillnerf_ros.world.layout import BEGIN_S, END_S, Layout
-from distillnerf_ros.world.objects import buildings, machines, nature, people, street, vehicles
+from distillnerf_ros.world.objects import (
+    buildings,
+    buses,
+    cars,
+    machines,
+    nature,
+    people,
+    street,
+    trucks,
+)
 from distillnerf_ros.world.objects.model import Model
 from distillnerf_ros.world.roads import PARKING_M, Road
 from distillnerf_ros.world.things import Thing
@@ -37,9 +46,17 @@ class Site:
         return [float(s) for s in np.arange(begin, end, step) if self.reached(index, float(s))]
 
     def put(
-        self, model: Model, index: int, s: float, left_m: float, turn: float = 0.0, *,
-        margin_m: float = 0.2, on_road: bool = False, overlap: bool = False,
-    ) -> bool:  # fmt: skip
+        self,
+        model: Model,
+        index: int,
+        s: float,
+        left_m: float,
+        turn: float = 0.0,
+        *,
+        margin_m: float = 0.2,
+        on_road: bool = False,
+        overlap: bool = False,
+    ) -> bool:
         """Place a model beside road ``index``; ``turn`` is relative to the road's direction.
 
         Returns False (and places nothing) where it would stand in another road or in something.
@@ -173,7 +190,7 @@ def _others(site: Site, index: int, road: Road, s: float, side: int) -> None:
     rng = site.rng
     if road.parking and rng.random() < 0.3:
         site.put(
-            vehicles.police_car(rng), index, s, _kerb_lane(road, side), _along(side), on_road=True
+            cars.police_car(rng), index, s, _kerb_lane(road, side), _along(side), on_road=True
         )
         return
     for _ in range(int(rng.integers(2, 5))):
@@ -199,7 +216,7 @@ def _cones(site: Site, index: int, road: Road, s: float, side: int) -> None:
 def _big_parked(site: Site, index: int, road: Road, s: float, side: int) -> None:
     """A lorry, trailer or bus standing at the kerb, or on a lot beside the road."""
     rng = site.rng
-    builder = (vehicles.truck, vehicles.trailer, vehicles.bus)[site.draw("big", (2, 3, 2))]
+    builder = (trucks.truck, trucks.trailer, buses.bus)[site.draw("big", (2, 3, 2))]
     model = builder(rng)
     if road.parking:
         site.put(model, index, s, side * (road.half_width_m - 1.35), _along(side), on_road=True)
@@ -208,8 +225,15 @@ def _big_parked(site: Site, index: int, road: Road, s: float, side: int) -> None
 
 
 _FEATURES = (
-    _work_site, _motorcycles, _bicycles, _others, _barriers, _big_parked, _cones, _machine,
-)  # fmt: skip
+    _work_site,
+    _motorcycles,
+    _bicycles,
+    _others,
+    _barriers,
+    _big_parked,
+    _cones,
+    _machine,
+)
 _FEATURE_COUNTS = (3, 3, 2, 4, 3, 4, 2, 2)
 """How often each feature occurs among 23 in a row."""
 
@@ -220,7 +244,7 @@ def _parked(site: Site, index: int, road: Road, begin: float, end: float, side: 
     rng, full = site.rng, float(site.rng.uniform(0.35, 0.85))
     for s in np.arange(begin, end, 6.0):
         if rng.random() < full and site.reached(index, float(s)):
-            model = vehicles.car(rng)
+            model = cars.car(rng)
             turn = _along(side) + float(rng.normal(0, 0.02))
             site.put(
                 model,
@@ -244,8 +268,14 @@ def _buildings(
             out = road.sidewalk_m + setback + depth / 2 + float(rng.uniform(0, 1.0))
             model = buildings.building(rng, depth, width)
             turn = 0.0 if side > 0 else np.pi
-            site.put(model, index, s + width / 2, _verge(road, side, out), turn + np.pi / 2 - np.pi / 2,
-                     margin_m=3.0)  # fmt: skip
+            site.put(
+                model,
+                index,
+                s + width / 2,
+                _verge(road, side, out),
+                turn + np.pi / 2 - np.pi / 2,
+                margin_m=3.0,
+            )
         s += width + (0.4 if rng.random() < 0.6 * town else float(rng.uniform(2, 14)))
 
 
@@ -316,5 +346,11 @@ def _junctions(site: Site) -> None:
         away = site.layout.roads[number].half_width_m + 5.5
         for sign, side in ((1, -1), (-1, 1)):
             turn = 0.0 if side < 0 else np.pi
-            site.put(street.traffic_light(rng), 0, corner + sign * away, _verge(main, side, 0.9), turn,
-                     overlap=True)  # fmt: skip
+            site.put(
+                street.traffic_light(rng),
+                0,
+                corner + sign * away,
+                _verge(main, side, 0.9),
+                turn,
+                overlap=True,
+            )

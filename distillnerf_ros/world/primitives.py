@@ -95,9 +95,11 @@ class Primitives:
 
 
 def pose(
-    table: SolidTable, map_from_object: Float[Tensor, "K 4 4"], phase: Float[Tensor, " K"],
+    table: SolidTable,
+    map_from_object: Float[Tensor, "K 4 4"],
+    phase: Float[Tensor, " K"],
     group: int,
-) -> Primitives:  # fmt: skip
+) -> Primitives:
     """Place solids in the map.
 
     Args:

@@ -77,11 +77,18 @@ class Scene:
             center = pose_[:3, 3] + pose_[:3, 2] * model.size_m[2] / 2
             boxes.append(
                 Box(
-                    number + 1, model.kind, model.category, class_of(model.category), model.color,
-                    tuple(float(value) for value in center), model.size_m, yaw,
-                    velocity, bool(self._moves[number]),
+                    number + 1,
+                    model.kind,
+                    model.category,
+                    class_of(model.category),
+                    model.color,
+                    tuple(float(value) for value in center),
+                    model.size_m,
+                    yaw,
+                    velocity,
+                    bool(self._moves[number]),
                 )
-            )  # fmt: skip
+            )
         return boxes
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 - bounded: at most four scenes are kept alive

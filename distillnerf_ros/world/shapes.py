@@ -89,10 +89,19 @@ class Shape:
         self.solids: list[Solid] = []
 
     def _add(
-        self, kind: int, form: Vector, center: Vector, size: Vector,
-        turn: np.ndarray, color: Color, texture: int, color2: Color | None, param: float,
-        swing: float, pivot_m: float,
-    ) -> None:  # fmt: skip
+        self,
+        kind: int,
+        form: Vector,
+        center: Vector,
+        size: Vector,
+        turn: np.ndarray,
+        color: Color,
+        texture: int,
+        color2: Color | None,
+        param: float,
+        swing: float,
+        pivot_m: float,
+    ) -> None:
         affine = np.zeros((3, 4))
         affine[:, :3] = turn * (np.asarray(size, dtype=float) / 2)
         affine[:, 3] = center
@@ -101,11 +110,21 @@ class Shape:
         )
 
     def box(
-        self, center: Vector, size: Vector, color: Color, texture: int = Texture.PLAIN, *,
-        lean: Vector = (0, 0, 0), yaw: float = 0.0, pitch: float = 0.0,
-        roll: float = 0.0, color2: Color | None = None, param: float = 0.0, swing: float = 0.0,
+        self,
+        center: Vector,
+        size: Vector,
+        color: Color,
+        texture: int = Texture.PLAIN,
+        *,
+        lean: Vector = (0, 0, 0),
+        yaw: float = 0.0,
+        pitch: float = 0.0,
+        roll: float = 0.0,
+        color2: Color | None = None,
+        param: float = 0.0,
+        swing: float = 0.0,
         pivot_m: float = 0.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Add a box (metres); ``lean`` moves the top edges of +x, -x, y walls inwards by that
         fraction of the half size.
         """
@@ -115,19 +134,36 @@ class Shape:
         )
 
     def ellipsoid(
-        self, center: Vector, size: Vector, color: Color, texture: int = Texture.PLAIN, *,
-        pitch: float = 0.0, yaw: float = 0.0, color2: Color | None = None, param: float = 0.0,
-    ) -> None:  # fmt: skip
+        self,
+        center: Vector,
+        size: Vector,
+        color: Color,
+        texture: int = Texture.PLAIN,
+        *,
+        pitch: float = 0.0,
+        yaw: float = 0.0,
+        color2: Color | None = None,
+        param: float = 0.0,
+    ) -> None:
         """Add an ellipsoid with the given full axes in metres."""
         turn = rotation(yaw, pitch)
         form = (1.0, 1.0, 0.0)
         self._add(QUADRIC, form, center, size, turn, color, texture, color2, param, 0.0, 0.0)
 
     def tube(
-        self, start: Vector, end: Vector, radius: float, color: Color,
-        texture: int = Texture.PLAIN, *, top: float = 1.0, color2: Color | None = None,
-        param: float = 0.0, swing: float = 0.0, pivot_m: float = 0.0,
-    ) -> None:  # fmt: skip
+        self,
+        start: Vector,
+        end: Vector,
+        radius: float,
+        color: Color,
+        texture: int = Texture.PLAIN,
+        *,
+        top: float = 1.0,
+        color2: Color | None = None,
+        param: float = 0.0,
+        swing: float = 0.0,
+        pivot_m: float = 0.0,
+    ) -> None:
         """Add a cylinder or, with ``top`` (end radius / start radius) below 1, a cone."""
         dx, dy, dz = (float(e) - float(s) for s, e in zip(start, end, strict=True))
         length = math.sqrt(dx * dx + dy * dy + dz * dz)

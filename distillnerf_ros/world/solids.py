@@ -159,9 +159,14 @@ def _candidates(primitives: Primitives, packets: Packets, limit: Float[Tensor, "
 
 
 def _sphere_pairs(
-    primitives: Primitives, packets: Packets, planes: Tensor, axis: Tensor, start: Tensor,
-    spread: Tensor, reach: Tensor,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    primitives: Primitives,
+    packets: Packets,
+    planes: Tensor,
+    axis: Tensor,
+    start: Tensor,
+    spread: Tensor,
+    reach: Tensor,
+) -> tuple[Tensor, Tensor]:
     """(packet, solid) pairs whose bounding sphere is not outside any side plane.
 
     Runs of neighbouring packets first rule out solids together, as one wide packet.
@@ -289,9 +294,12 @@ def _quadric(
 
 
 def inside(
-    primitives: Primitives, solid: Int[Tensor, " M"], points: Float[Tensor, "M P 3"], *,
+    primitives: Primitives,
+    solid: Int[Tensor, " M"],
+    points: Float[Tensor, "M P 3"],
+    *,
     quadric: bool,
-) -> Bool[Tensor, "M P"]:  # fmt: skip
+) -> Bool[Tensor, "M P"]:
     """Which points lie inside each pair's solid (boundary included); all of one kind."""
     if not quadric:
         walls = primitives.planes[solid]

@@ -34,9 +34,12 @@ class Spots:
     def select(self, rows: Tensor) -> "Spots":
         """The spots at an index."""
         return Spots(
-            self.unit[rows], self.normal_unit[rows], self.surface[rows], self.footprint[rows],
+            self.unit[rows],
+            self.normal_unit[rows],
+            self.surface[rows],
+            self.footprint[rows],
             self.lamps,
-        )  # fmt: skip
+        )
 
     @property
     def color(self) -> Tensor:
@@ -122,13 +125,17 @@ def _tyre(spots: Spots) -> _Painted:
 
 
 def _foliage(spots: Spots) -> _Painted:
+    """Leaves: dark gaps between bright tufts, lighter towards the top."""
     m = spots.metres
-    leaf = fractal_noise(m[:, 0] / 3 + spots.luck * 9, (m[:, 1] + m[:, 2]) / 3)
-    leaf = leaf + fractal_noise(m[:, 1] / 3, (m[:, 2] - m[:, 0]) / 3 + spots.luck * 5)
-    leaf = leaf * (0.35 / spots.footprint).clamp(max=1)
-    depth = 0.75 + 0.25 * spots.unit[:, 2]
-    albedo = spots.color * (depth * torch.exp(0.33 * leaf))[:, None]
-    return _matte(torch.lerp(albedo, spots.color2, (0.25 * leaf - 0.2).clamp(0, 0.6)[:, None]))
+    leaf = fractal_noise(m[:, 0] / 2 + spots.luck * 9, (m[:, 1] + m[:, 2]) / 2)
+    leaf = leaf + fractal_noise(m[:, 1] / 2, (m[:, 2] - m[:, 0]) / 2 + spots.luck * 5)
+    tuft = cell_noise(m[:, 0] * 7 + m[:, 2] * 3, m[:, 2] * 7 - m[:, 1] * 4) - 0.5
+    leaf = leaf * (0.4 / spots.footprint).clamp(max=1)
+    leaf = leaf + 2.0 * tuft * (0.07 / spots.footprint).clamp(max=1)
+    depth = 0.7 + 0.3 * spots.unit[:, 2]
+    albedo = spots.color * (depth * torch.exp(0.45 * leaf))[:, None]
+    bright = (0.25 * leaf - 0.2).clamp(0, 0.6)[:, None]
+    return _matte(torch.lerp(albedo, spots.color2, bright).clamp(max=0.85))
 
 
 def _bark(spots: Spots) -> _Painted:

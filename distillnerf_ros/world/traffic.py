@@ -5,15 +5,19 @@ from collections.abc import Callable
 import numpy as np
 
 from distillnerf_ros.world.layout import BEGIN_S, END_S, SCENERY_M, Layout
-from distillnerf_ros.world.objects import people, vehicles
+from distillnerf_ros.world.objects import buses, cars, people, trucks
 from distillnerf_ros.world.objects.model import Model
 from distillnerf_ros.world.roads import Path, Road, lane_path
 from distillnerf_ros.world.things import Schedule, Thing
 
 _MIX: tuple[tuple[float, str], ...] = (
-    (0.47, "car"), (0.12, "truck"), (0.11, "bus"), (0.11, "motorcycle"), (0.1, "bicycle"),
+    (0.47, "car"),
+    (0.12, "truck"),
+    (0.11, "bus"),
+    (0.11, "motorcycle"),
+    (0.1, "bicycle"),
     (0.09, "semi"),
-)  # fmt: skip
+)
 
 
 def _vehicle(rng: np.random.Generator, braking: bool) -> list[tuple[Model, float]]:
@@ -21,12 +25,12 @@ def _vehicle(rng: np.random.Generator, braking: bool) -> list[tuple[Model, float
     share = [weight for weight, _ in _MIX]
     kind = _MIX[int(rng.choice(len(_MIX), p=share))][1]
     if kind == "semi":
-        front, back = vehicles.tractor(rng, braking), vehicles.trailer(rng, braking)
+        front, back = trucks.tractor(rng, braking), trucks.trailer(rng, braking)
         return [(front, 0.0), (back, -(back.size_m[0] / 2 + 0.3))]
     builders: dict[str, Callable[[], Model]] = {
-        "car": lambda: vehicles.car(rng, braking),
-        "truck": lambda: vehicles.truck(rng, braking),
-        "bus": lambda: vehicles.bus(rng, braking),
+        "car": lambda: cars.car(rng, braking),
+        "truck": lambda: trucks.truck(rng, braking),
+        "bus": lambda: buses.bus(rng, braking),
         "motorcycle": lambda: people.motorcycle(rng),
         "bicycle": lambda: people.bicycle(rng),
     }
@@ -44,9 +48,15 @@ def make_traffic(rng: np.random.Generator, layout: Layout, duration_s: float) ->
 
 
 def _queue(
-    rng: np.random.Generator, layout: Layout, path: Path, schedule: Schedule, first_m: float,
-    last_m: float, gap_m: tuple[float | int, float | int], braking: bool = False,
-) -> list[Thing]:  # fmt: skip
+    rng: np.random.Generator,
+    layout: Layout,
+    path: Path,
+    schedule: Schedule,
+    first_m: float,
+    last_m: float,
+    gap_m: tuple[float | int, float | int],
+    braking: bool = False,
+) -> list[Thing]:
     """Vehicles one behind another that share one motion, so that they never collide."""
     things, at = [], last_m
     while at > first_m:
@@ -127,9 +137,15 @@ def _side_roads(rng: np.random.Generator, layout: Layout, duration_s: float) -> 
             driven = index == 1 and layout.turn == ("left" if sign > 0 else "right")
             if rng.random() < 0.7:
                 things += _queue(
-                    rng, layout, entering, still, 120.0 - stop - float(rng.uniform(0, 30)), 120.0 - stop,
-                    (1.5, 4), braking=True,
-                )  # fmt: skip
+                    rng,
+                    layout,
+                    entering,
+                    still,
+                    120.0 - stop - float(rng.uniform(0, 30)),
+                    120.0 - stop,
+                    (1.5, 4),
+                    braking=True,
+                )
             if not driven:
                 leaving = lane_path(road, sign * 5.0, sign * 240.0, -sign * road.lane_center_m(0))
                 motion = Schedule.steady(0.0, float(rng.uniform(4, 9)), duration_s)
@@ -153,9 +169,14 @@ def _walkers(rng: np.random.Generator, layout: Layout, duration_s: float) -> lis
 
 
 def _stroll(
-    rng: np.random.Generator, layout: Layout, index: int, road: Road, s: float, side: int,
+    rng: np.random.Generator,
+    layout: Layout,
+    index: int,
+    road: Road,
+    s: float,
+    side: int,
     duration_s: float,
-) -> list[Thing]:  # fmt: skip
+) -> list[Thing]:
     """One person, or a pair side by side, walking along the pavement or standing."""
     speed = 0.0 if rng.random() < 0.3 else float(rng.uniform(0.8, 1.7))
     way = 1 if rng.random() < 0.5 else -1

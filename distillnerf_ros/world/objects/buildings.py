@@ -16,9 +16,17 @@ from distillnerf_ros.world.shapes import Shape, Texture
 from distillnerf_ros.world.textures import FLOOR_M
 
 _WALLS: tuple[Color, ...] = (
-    (0.42, 0.17, 0.11), (0.5, 0.3, 0.2), (0.62, 0.55, 0.42), (0.7, 0.68, 0.62), (0.55, 0.4, 0.25),
-    (0.36, 0.36, 0.36), (0.35, 0.42, 0.45), (0.65, 0.5, 0.3), (0.3, 0.14, 0.1), (0.5, 0.55, 0.48),
-)  # fmt: skip
+    (0.42, 0.17, 0.11),
+    (0.5, 0.3, 0.2),
+    (0.62, 0.55, 0.42),
+    (0.7, 0.68, 0.62),
+    (0.55, 0.4, 0.25),
+    (0.36, 0.36, 0.36),
+    (0.35, 0.42, 0.45),
+    (0.65, 0.5, 0.3),
+    (0.3, 0.14, 0.1),
+    (0.5, 0.55, 0.48),
+)
 _FRAMES: tuple[Color, ...] = (
     (0.75, 0.75, 0.72),
     (0.1, 0.1, 0.1),
@@ -50,8 +58,14 @@ def _walls(
     shape: Shape, depth: float, width: float, floors: int, coat: Color, trim: Color, pitch: float
 ) -> float:
     height = floors * FLOOR_M + 0.5
-    shape.box((0, 0, (height - FOOT_M) / 2), (depth, width, height + FOOT_M), coat, Texture.FACADE,
-              color2=trim, param=pitch)  # fmt: skip
+    shape.box(
+        (0, 0, (height - FOOT_M) / 2),
+        (depth, width, height + FOOT_M),
+        coat,
+        Texture.FACADE,
+        color2=trim,
+        param=pitch,
+    )
     return height
 
 
@@ -63,11 +77,21 @@ def _house(rng: np.random.Generator, depth: float, width: float) -> Model:
     )
     rise = float(rng.uniform(1.6, 3.2))
     if rng.random() < 0.5:
-        shape.box((0, 0, height + rise / 2), (depth + 0.8, width + 0.3, rise), choose(rng, _ROOFS),
-                  Texture.ROOF, lean=(0.98, 0.98, 0.02))  # fmt: skip
+        shape.box(
+            (0, 0, height + rise / 2),
+            (depth + 0.8, width + 0.3, rise),
+            choose(rng, _ROOFS),
+            Texture.ROOF,
+            lean=(0.98, 0.98, 0.02),
+        )
     else:
-        shape.box((0, 0, height + rise / 2), (depth + 0.5, width + 0.6, rise), choose(rng, _ROOFS),
-                  Texture.ROOF, lean=(0.6, 0.6, 0.9))  # fmt: skip
+        shape.box(
+            (0, 0, height + rise / 2),
+            (depth + 0.5, width + 0.6, rise),
+            choose(rng, _ROOFS),
+            Texture.ROOF,
+            lean=(0.6, 0.6, 0.9),
+        )
     shape.box(
         (depth * 0.15, width * 0.25, height + rise * 0.8),
         (0.6, 0.6, rise),
@@ -119,10 +143,23 @@ def _balconies(
 def _awning(rng: np.random.Generator, shape: Shape, depth: float, width: float) -> None:
     _, coat = pick_paint(rng)
     y = float(rng.uniform(-0.25, 0.25)) * width
-    shape.box((-depth / 2 - 0.6, y, 2.85), (1.3, width * 0.4, 0.1), coat, Texture.STRIPES,
-              color2=(0.75, 0.75, 0.72), param=0.8, pitch=-0.25)  # fmt: skip
-    shape.box((-depth / 2 - 0.4, y + width * 0.24, 3.6), (0.8, 0.12, 0.9), coat, Texture.POSTER,
-              color2=DARK, param=0.2)  # fmt: skip
+    shape.box(
+        (-depth / 2 - 0.6, y, 2.85),
+        (1.3, width * 0.4, 0.1),
+        coat,
+        Texture.STRIPES,
+        color2=(0.75, 0.75, 0.72),
+        param=0.8,
+        pitch=-0.25,
+    )
+    shape.box(
+        (-depth / 2 - 0.4, y + width * 0.24, 3.6),
+        (0.8, 0.12, 0.9),
+        coat,
+        Texture.POSTER,
+        color2=DARK,
+        param=0.2,
+    )
 
 
 def _hall(rng: np.random.Generator, depth: float, width: float) -> Model:
@@ -149,11 +186,23 @@ def _hall(rng: np.random.Generator, depth: float, width: float) -> Model:
     name, coat = pick_paint(rng)
     coat = tuple(0.5 * channel + 0.2 for channel in coat)
     dark = tuple(channel * 0.85 for channel in coat)
-    shape.box((0, 0, (height - FOOT_M) / 2), (depth, width, height + FOOT_M), coat, Texture.STRIPES,
-              color2=dark, param=0.5)  # fmt: skip
+    shape.box(
+        (0, 0, (height - FOOT_M) / 2),
+        (depth, width, height + FOOT_M),
+        coat,
+        Texture.STRIPES,
+        color2=dark,
+        param=0.5,
+    )
     _, mark = pick_paint(rng)
-    shape.box((-depth / 2 - 0.05, 0, height - 1.2), (0.1, width * 0.4, 1.4), mark, Texture.POSTER,
-              color2=(0.7, 0.7, 0.7), param=0.8)  # fmt: skip
+    shape.box(
+        (-depth / 2 - 0.05, 0, height - 1.2),
+        (0.1, width * 0.4, 1.4),
+        mark,
+        Texture.POSTER,
+        color2=(0.7, 0.7, 0.7),
+        param=0.8,
+    )
     for y in (-width * 0.3, width * 0.3):
         shape.box((-depth / 2, y, 1.7), (0.12, 3.4, 3.4), STEEL, Texture.CONCRETE)
     return Model("warehouse", "static.manmade", (depth, width, height), name, shape)

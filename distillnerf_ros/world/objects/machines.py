@@ -4,20 +4,27 @@ import numpy as np
 
 from distillnerf_ros.world.objects.model import Model
 from distillnerf_ros.world.objects.palette import DARK, GLASS, STEEL, Color, choose
-from distillnerf_ros.world.objects.vehicles import wheels
+from distillnerf_ros.world.objects.vehicle_parts import wheels
 from distillnerf_ros.world.shapes import Shape, Texture, Vector
 
 _COATS: dict[str, Color] = {
-    "yellow": (0.72, 0.44, 0.02), "orange": (0.7, 0.2, 0.02), "green": (0.05, 0.3, 0.1),
-}  # fmt: skip
+    "yellow": (0.72, 0.44, 0.02),
+    "orange": (0.7, 0.2, 0.02),
+    "green": (0.05, 0.3, 0.1),
+}
 
 
 def construction_vehicle(rng: np.random.Generator) -> Model:
     """One of several machines, mostly yellow."""
     name = str(rng.choice(list(_COATS), p=[0.7, 0.2, 0.1]))
     color = choose(rng, (_COATS[name],))
-    kinds = {"excavator": _excavator, "wheel loader": _loader, "road roller": _roller,
-             "mobile crane": _crane, "forklift": _forklift}  # fmt: skip
+    kinds = {
+        "excavator": _excavator,
+        "wheel loader": _loader,
+        "road roller": _roller,
+        "mobile crane": _crane,
+        "forklift": _forklift,
+    }
     kind = str(rng.choice(list(kinds), p=[0.4, 0.25, 0.13, 0.12, 0.1]))
     shape, size = kinds[kind](rng, color)
     return Model(kind, "vehicle.construction", size, name, shape)
@@ -61,8 +68,13 @@ def _beam(shape: Shape, start: Vector, end: Vector, thick: float, color: Color) 
     dx, dz = end[0] - start[0], end[2] - start[2]
     length = float(np.hypot(dx, dz))
     middle = ((start[0] + end[0]) / 2, start[1], (start[2] + end[2]) / 2)
-    shape.box(middle, (length + thick * 0.6, thick * 0.9, thick), color, Texture.PAINT,
-              pitch=float(-np.arctan2(dz, dx)))  # fmt: skip
+    shape.box(
+        middle,
+        (length + thick * 0.6, thick * 0.9, thick),
+        color,
+        Texture.PAINT,
+        pitch=float(-np.arctan2(dz, dx)),
+    )
 
 
 def _loader(rng: np.random.Generator, color: Color) -> _Built:

@@ -7,9 +7,12 @@ from distillnerf_ros.world.objects.palette import Color, choose, vary
 from distillnerf_ros.world.shapes import Shape, Texture
 
 _LEAVES: tuple[Color, ...] = (
-    (0.055, 0.13, 0.022), (0.09, 0.17, 0.03), (0.03, 0.085, 0.025), (0.14, 0.17, 0.04),
+    (0.055, 0.13, 0.022),
+    (0.09, 0.17, 0.03),
+    (0.03, 0.085, 0.025),
+    (0.14, 0.17, 0.04),
     (0.26, 0.15, 0.025),
-)  # fmt: skip
+)
 _BARKS: tuple[Color, ...] = ((0.1, 0.075, 0.05), (0.17, 0.15, 0.12), (0.06, 0.045, 0.035))
 
 
@@ -38,8 +41,14 @@ def tree(rng: np.random.Generator) -> Model:
         x, y = reach * np.cos(angle), reach * np.sin(angle)
         z = middle + rng.uniform(-0.3, 0.36) * (height - crown)
         size = wide * rng.uniform(0.42, 0.62)
-        shape.ellipsoid((x, y, z), (size, size, size * 0.8), vary(rng, leaf, 0.12), Texture.FOLIAGE,
-                        color2=light, yaw=float(angle))  # fmt: skip
+        shape.ellipsoid(
+            (x, y, z),
+            (size, size, size * 0.8),
+            vary(rng, leaf, 0.12),
+            Texture.FOLIAGE,
+            color2=light,
+            yaw=float(angle),
+        )
         shape.tube(
             (0, 0, height * 0.33), (x * 0.8, y * 0.8, z), trunk * 0.6, bark, Texture.BARK, top=0.5
         )
@@ -56,8 +65,15 @@ def _conifer(rng: np.random.Generator) -> Model:
     )
     for layer in range(4):
         foot = height * (0.14 + 0.2 * layer)
-        shape.tube((0, 0, foot), (0, 0, min(foot + height * 0.36, height)), height * (0.22 - 0.042 * layer),
-                   leaf, Texture.FOLIAGE, top=0.08, color2=light)  # fmt: skip
+        shape.tube(
+            (0, 0, foot),
+            (0, 0, min(foot + height * 0.36, height)),
+            height * (0.22 - 0.042 * layer),
+            leaf,
+            Texture.FOLIAGE,
+            top=0.08,
+            color2=light,
+        )
     return Model("conifer", "static.vegetation", (height * 0.44, height * 0.44, height), "", shape)
 
 
@@ -70,8 +86,15 @@ def _palm(rng: np.random.Generator) -> Model:
     for angle in np.linspace(0, 2 * np.pi, 10)[:-1]:
         yaw = float(angle)
         x, y = 0.95 * np.cos(yaw), 0.95 * np.sin(yaw)
-        shape.ellipsoid((x, y, height - 0.1), (2.2, 0.5, 0.16), leaf, Texture.FOLIAGE, yaw=yaw, pitch=0.45,
-                        color2=light)  # fmt: skip
+        shape.ellipsoid(
+            (x, y, height - 0.1),
+            (2.2, 0.5, 0.16),
+            leaf,
+            Texture.FOLIAGE,
+            yaw=yaw,
+            pitch=0.45,
+            color2=light,
+        )
     return Model("palm tree", "static.vegetation", (3.2, 3.2, height), "", shape)
 
 
@@ -83,8 +106,13 @@ def bush(rng: np.random.Generator) -> Model:
     for _ in range(int(rng.integers(2, 5))):
         size = float(rng.uniform(0.7, 1.5))
         x, y = rng.uniform(-0.6, 0.6, 2)
-        shape.ellipsoid((x, y, size * 0.36), (size, size, size * 0.9), vary(rng, leaf, 0.1), Texture.FOLIAGE,
-                        color2=light)  # fmt: skip
+        shape.ellipsoid(
+            (x, y, size * 0.36),
+            (size, size, size * 0.9),
+            vary(rng, leaf, 0.1),
+            Texture.FOLIAGE,
+            color2=light,
+        )
     return Model("bush", "static.vegetation", (2.0, 2.0, 1.3), "", shape)
 
 
@@ -93,11 +121,22 @@ def hedge(rng: np.random.Generator, length_m: float) -> Model:
     shape = Shape()
     leaf, height = _leaf(rng), float(rng.uniform(0.8, 1.8))
     light = tuple(min(channel * 1.8, 0.8) for channel in leaf)
-    shape.box((0, 0, height / 2 - 0.2), (0.9, length_m, height + 0.4), leaf, Texture.FOLIAGE, color2=light,
-              lean=(0.1, 0.1, 0.02))  # fmt: skip
+    shape.box(
+        (0, 0, height / 2 - 0.2),
+        (0.9, length_m, height + 0.4),
+        leaf,
+        Texture.FOLIAGE,
+        color2=light,
+        lean=(0.1, 0.1, 0.02),
+    )
     count = int(length_m / 1.3)
     for y in np.linspace(-length_m / 2 + 0.6, length_m / 2 - 0.6, max(count, 2)):
         size = float(rng.uniform(0.8, 1.25))
-        shape.ellipsoid((0, float(y), height * 0.8), (size, 1.4, size * 0.6), vary(rng, leaf, 0.1),
-                        Texture.FOLIAGE, color2=light)  # fmt: skip
+        shape.ellipsoid(
+            (0, float(y), height * 0.8),
+            (size, 1.4, size * 0.6),
+            vary(rng, leaf, 0.1),
+            Texture.FOLIAGE,
+            color2=light,
+        )
     return Model("hedge", "static.vegetation", (1.0, length_m, height), "", shape)

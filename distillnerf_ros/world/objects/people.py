@@ -13,7 +13,7 @@ from distillnerf_ros.world.objects.palette import (
     Color,
     choose,
     pick_paint,
-)  # fmt: skip
+)
 from distillnerf_ros.world.shapes import Shape, Texture
 
 HI_VIS: Color = (0.72, 0.75, 0.04)
@@ -86,24 +86,50 @@ def worker(rng: np.random.Generator) -> Model:
 
 
 def _figure(
-    rng: np.random.Generator, shape: Shape, height: float, top: Color, legs: Color, stride: float,
+    rng: np.random.Generator,
+    shape: Shape,
+    height: float,
+    top: Color,
+    legs: Color,
+    stride: float,
     hat: bool = True,
-) -> None:  # fmt: skip
+) -> None:
     """Legs, trunk, arms, head and hair of a person standing or walking along x."""
     skin, hair = choose(rng, SKINS), choose(rng, HAIRS)
     hip, shoulder, wide = height * 0.5, height * 0.82, height * 0.125
     for side, phase in ((1, 1), (-1, -1)):
         y = side * height * 0.055
         swing = phase * stride
-        shape.tube((0, y, 0.05), (0, y, hip), height * 0.042, legs, Texture.CLOTH, top=1.5, swing=swing,
-                   pivot_m=hip)  # fmt: skip
+        shape.tube(
+            (0, y, 0.05),
+            (0, y, hip),
+            height * 0.042,
+            legs,
+            Texture.CLOTH,
+            top=1.5,
+            swing=swing,
+            pivot_m=hip,
+        )
         shape.box((0.05, y, 0.04), (0.27, 0.1, 0.09), DARK, swing=swing, pivot_m=hip)
         y = side * (wide + height * 0.025)
-        shape.tube((0.02, y * 1.1, height * 0.44), (0, y, shoulder), height * 0.027, top, Texture.CLOTH,
-                   top=1.25, swing=-swing * 0.8, pivot_m=shoulder)  # fmt: skip
+        shape.tube(
+            (0.02, y * 1.1, height * 0.44),
+            (0, y, shoulder),
+            height * 0.027,
+            top,
+            Texture.CLOTH,
+            top=1.25,
+            swing=-swing * 0.8,
+            pivot_m=shoulder,
+        )
         shape.ellipsoid((0.03, y * 1.1, height * 0.43), (0.09, 0.07, 0.12), skin)
-    shape.box((0, 0, (hip + shoulder) / 2), (height * 0.14, wide * 2, shoulder - hip + 0.06), top,
-              Texture.CLOTH, lean=(0.1, 0.1, -0.12))  # fmt: skip
+    shape.box(
+        (0, 0, (hip + shoulder) / 2),
+        (height * 0.14, wide * 2, shoulder - hip + 0.06),
+        top,
+        Texture.CLOTH,
+        lean=(0.1, 0.1, -0.12),
+    )
     shape.ellipsoid(
         (0, 0, shoulder), (height * 0.13, wide * 2.1, height * 0.08), top, Texture.CLOTH
     )
@@ -122,10 +148,15 @@ def _figure(
 
 
 def _rider(
-    rng: np.random.Generator, shape: Shape, seat: tuple[float, float], hands: tuple[float, float],
-    feet: tuple[float, float], top: Color, helmet: Color | None,
-) -> float:  # fmt: skip
-    """A person sitting at ``seat`` (x, z) holding ``hands`` and standing on ``feet``; returns top."""
+    rng: np.random.Generator,
+    shape: Shape,
+    seat: tuple[float, float],
+    hands: tuple[float, float],
+    feet: tuple[float, float],
+    top: Color,
+    helmet: Color | None,
+) -> float:
+    """A person sitting at ``seat`` (x, z), hands and feet given likewise; returns the top's z."""
     skin = choose(rng, SKINS)
     _, legs = pick_paint(rng, {"black": 0.5, "dark blue": 0.4, "grey": 0.1})
     lean = 0.35 * (hands[0] - seat[0])
@@ -140,8 +171,14 @@ def _rider(
             (knee[0], y, knee[1]), (feet[0], y, feet[1]), 0.065, legs, Texture.CLOTH, top=0.8
         )
         shape.box((feet[0] + 0.06, y, feet[1]), (0.26, 0.09, 0.09), DARK)
-        shape.tube((neck[0], side * 0.2, neck[1] - 0.06), (hands[0], side * 0.24, hands[1]), 0.055, top,
-                   Texture.CLOTH, top=0.75)  # fmt: skip
+        shape.tube(
+            (neck[0], side * 0.2, neck[1] - 0.06),
+            (hands[0], side * 0.24, hands[1]),
+            0.055,
+            top,
+            Texture.CLOTH,
+            top=0.75,
+        )
     shape.tube(
         (seat[0], 0, seat[1] - 0.05), (neck[0], 0, neck[1]), 0.17, top, Texture.CLOTH, top=1.1
     )
@@ -163,14 +200,20 @@ def bicycle(rng: np.random.Generator, ridden: bool = True) -> Model:
             a, b = (2 * np.pi * (part + k) / 8 for k in (0.0, 1.0))
             shape.tube(
                 (x + radius * np.cos(a), 0, radius + radius * np.sin(a) + 0.02),
-                (x + radius * np.cos(b), 0, radius + radius * np.sin(b) + 0.02), 0.032, RUBBER,
-            )  # fmt: skip
+                (x + radius * np.cos(b), 0, radius + radius * np.sin(b) + 0.02),
+                0.032,
+                RUBBER,
+            )
         shape.tube((x, -0.05, radius), (x, 0.05, radius), 0.05, STEEL)
     crank, saddle, head = (-0.1, 0, 0.3), (-0.25, 0, 0.85), (0.36, 0, 0.82)
     for start, end in (
-        (crank, saddle), (crank, head), (saddle, head), (crank, (-base / 2, 0, radius)),
-        (saddle, (-base / 2, 0, radius)), (head, (base / 2, 0, radius)),
-    ):  # fmt: skip
+        (crank, saddle),
+        (crank, head),
+        (saddle, head),
+        (crank, (-base / 2, 0, radius)),
+        (saddle, (-base / 2, 0, radius)),
+        (head, (base / 2, 0, radius)),
+    ):
         shape.tube(start, end, 0.028, frame, Texture.PAINT)
     shape.box((-0.27, 0, 0.9), (0.28, 0.15, 0.07), DARK)
     shape.tube((0.36, 0, 0.82), (0.34, 0, 1.0), 0.02, STEEL)
@@ -181,8 +224,15 @@ def bicycle(rng: np.random.Generator, ridden: bool = True) -> Model:
     if ridden:
         name, top = pick_paint(rng)
         helmet = choose(rng, ((0.7, 0.7, 0.7), (0.5, 0.03, 0.03), (0.03, 0.03, 0.03)))
-        height = _rider(rng, shape, (-0.27, 0.92), (0.34, 1.02), (-0.08, 0.25), top,
-                        helmet if rng.random() < 0.6 else None)  # fmt: skip
+        height = _rider(
+            rng,
+            shape,
+            (-0.27, 0.92),
+            (0.34, 1.02),
+            (-0.08, 0.25),
+            top,
+            helmet if rng.random() < 0.6 else None,
+        )
     kind = "cyclist" if ridden else "parked bicycle"
     return Model(kind, "vehicle.bicycle", (1.78, 0.6, height), name, shape)
 

@@ -14,7 +14,7 @@ from distillnerf_ros.world.objects.palette import (
     choose,
     pick_paint,
     vary,
-)  # fmt: skip
+)
 from distillnerf_ros.world.shapes import Shape, Texture
 
 WHITE: Color = (0.75, 0.75, 0.73)
@@ -111,8 +111,13 @@ def sign(rng: np.random.Generator) -> Model:
     shape = Shape()
     shape.tube((0, 0, 0), (0, 0, 2.4), 0.035, STEEL)
     name = str(rng.choice(["red", "blue", "yellow", "green", "white"]))
-    face = {"red": RED, "blue": (0.02, 0.09, 0.45), "yellow": (0.8, 0.55, 0.02),
-            "green": (0.02, 0.25, 0.1), "white": WHITE}[name]  # fmt: skip
+    face = {
+        "red": RED,
+        "blue": (0.02, 0.09, 0.45),
+        "yellow": (0.8, 0.55, 0.02),
+        "green": (0.02, 0.25, 0.1),
+        "white": WHITE,
+    }[name]
     if rng.random() < 0.5:
         shape.tube(
             (-0.04, 0, 2.3), (-0.07, 0, 2.3), 0.36, face, Texture.BANDS, color2=WHITE, param=0.0
@@ -129,8 +134,15 @@ def pole(rng: np.random.Generator) -> Model:
     """A utility pole with cross arms, or a bollard."""
     shape = Shape()
     if rng.random() < 0.4:
-        shape.tube((0, 0, 0), (0, 0, 0.95), 0.09, choose(rng, ((0.1, 0.1, 0.1), (0.5, 0.4, 0.05))),
-                   Texture.BANDS, color2=WHITE, param=1.0)  # fmt: skip
+        shape.tube(
+            (0, 0, 0),
+            (0, 0, 0.95),
+            0.09,
+            choose(rng, ((0.1, 0.1, 0.1), (0.5, 0.4, 0.05))),
+            Texture.BANDS,
+            color2=WHITE,
+            param=1.0,
+        )
         return Model("bollard", "static.manmade", (0.2, 0.2, 0.95), "", shape)
     wood = (0.13, 0.08, 0.05)
     shape.tube((0, 0, 0), (0, 0, 8.5), 0.15, wood, Texture.BARK, top=0.7)
@@ -296,8 +308,15 @@ def _dog(rng: np.random.Generator) -> Model:
 
 def _cart(rng: np.random.Generator) -> Model:
     shape = Shape()
-    shape.box((0, 0, 0.75), (0.9, 0.55, 0.5), (0.4, 0.41, 0.42), Texture.STRIPES, color2=(0.12, 0.12, 0.12),
-              param=0.12, lean=(-0.1, -0.1, -0.1))  # fmt: skip
+    shape.box(
+        (0, 0, 0.75),
+        (0.9, 0.55, 0.5),
+        (0.4, 0.41, 0.42),
+        Texture.STRIPES,
+        color2=(0.12, 0.12, 0.12),
+        param=0.12,
+        lean=(-0.1, -0.1, -0.1),
+    )
     shape.box((0, 0, 0.25), (0.85, 0.5, 0.06), STEEL)
     shape.box((-0.35, 0, 0.4), (0.05, 0.5, 0.4), STEEL)
     for x in (0.35, -0.35):

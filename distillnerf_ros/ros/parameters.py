@@ -274,12 +274,11 @@ def from_values(values: Mapping[str, Any]) -> Parameters:
     unknown = sorted(set(values) - known)
     if unknown:
         raise ConfigError(f"unknown parameters {unknown}; known are {sorted(known)}")
-    return Parameters(
-        **{
-            key: tuple(value) if isinstance(value, (list, tuple)) else value
-            for key, value in values.items()
-        }
-    )
+    plain: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, (list, tuple)) else value
+        for key, value in values.items()
+    }
+    return Parameters(**plain)
 
 
 # ROS side -----------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ IMAGE_THRESHOLD = 0.8
 
 MAX_RENDER_PIXELS = 4096 * 4096
 
-Response = QueryText.Response | QueryImage.Response | RenderView.Response
+Response = TypeVar("Response", QueryText.Response, QueryImage.Response, RenderView.Response)
 
 
 class Services:

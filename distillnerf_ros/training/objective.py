@@ -132,8 +132,9 @@ class Objective:
         depth: Tensor,
         targets: Tensor | None,
     ) -> dict[str, Tensor]:
-        shape = depth.shape
-        rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, shape[1:])
+        count, rows, cols = depth.shape
+        shape = (count, rows, cols)
+        rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, (rows, cols))
         result, latent = model.render_latent(field, rays, shape)
         latent = latent.reshape(*shape, -1)
         logits = model.heads.rgb(latent).permute(0, 3, 1, 2)
@@ -146,7 +147,7 @@ class Objective:
         }
         if targets is not None and self.teacher is not None:
             maps = model.heads.features(latent).permute(0, 3, 1, 2)
-            maps = F.adaptive_avg_pool2d(maps, targets.shape[2:])
+            maps = F.adaptive_avg_pool2d(maps, (targets.shape[2], targets.shape[3]))
             terms["features"] = losses.feature_loss(
                 maps.permute(0, 2, 3, 1), targets.permute(0, 2, 3, 1), self._scale
             )

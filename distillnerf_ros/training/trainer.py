@@ -6,6 +6,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -64,7 +65,7 @@ class ShuffledForever(Sampler[int]):
     def __init__(self, count: int, seed: int, start: int) -> None:
         self.count, self.seed, self.start = count, seed, start
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[int]:
         """Indices from the start-th on."""
         position = self.start
         while True:
@@ -87,7 +88,8 @@ class Trainer:
         seed: int = 0,
     ) -> None:
         self.device, self.objective, self.schedule, self.seed = device, objective, schedule, seed
-        self.model = model.to(device, memory_format=torch.channels_last)
+        self.model = model.to(device)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=schedule.weight_decay
         )

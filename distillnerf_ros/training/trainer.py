@@ -108,7 +108,7 @@ class Trainer:
         terms = self.objective(self.model, sample, generator)
         total = self.objective.total(terms)
         if not torch.isfinite(total):
-            broken = {k: float(v) for k, v in terms.items() if not torch.isfinite(v)}
+            broken = {k: float(v.detach()) for k, v in terms.items() if not torch.isfinite(v)}
             raise TrainingError(
                 f"loss is not finite at step {self.step}: {broken}; lower the learning rate or "
                 "look at the sample of this step"

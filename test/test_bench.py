@@ -2,6 +2,9 @@
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -88,3 +91,13 @@ def test_bad_options() -> None:
 def test_not_a_dataset(tmp_path) -> None:
     with pytest.raises(DatasetError, match="not a nuScenes folder"):
         bench.run(arguments("--dataroot", str(tmp_path)))
+
+
+@pytest.mark.parametrize(("before", "after"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "x"}, "x")])
+def test_idle_threads_sleep_unless_the_user_says_otherwise(before, after) -> None:
+    code = "import os, distillnerf_ros; print(os.environ['OMP_WAIT_POLICY'])"
+    env = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**env, **before}, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == after

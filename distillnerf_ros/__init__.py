@@ -4,6 +4,6 @@ import os
 
 __version__ = "0.1.0"
 
-# OpenMP reads this when torch is imported. By default its idle threads spin, which starves whatever
+# OpenMP reads this when torch is imported. By default its idle threads spin, which starves what
 # shares the processors: with eight busy processes on two cores a frame took 47 s, with this 3 s.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

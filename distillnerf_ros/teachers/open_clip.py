@@ -52,7 +52,7 @@ def embedded_config() -> dict[str, Any]:
     return json.loads((WEIGHTS_FOLDER / f"{EMBEDDED_CLIP}.json").read_text())
 
 
-def load_clip(clip: str = EMBEDDED_CLIP, *, pretrained: bool = True) -> tuple[nn.Module, Any]:
+def load_clip(clip: str = EMBEDDED_CLIP, *, pretrained: bool = True) -> tuple[Any, Any]:
     """Make an OpenCLIP model, in evaluation mode on the CPU, and its tokenizer.
 
     Args:
@@ -138,15 +138,18 @@ class DenseClip(nn.Module):
     """One CLIP feature per patch of an image instead of one per image.
 
     A model that pools by averaging its tokens (such as the shipped one) keeps every token: the
-    mean of the features before normalisation is the model's own image embedding. In a model that pools
-    by a class token, patches are not aligned with text; there the last block's attention is
-    replaced by its value projection, so that each patch attends to itself alone (MaskCLIP, Zhou et
-    al., ECCV 2022, section 3.2). Position embeddings are interpolated to the size of the image.
+    mean of the features before normalisation is the model's own image embedding. In a model that
+    pools by a class token, patches are not aligned with text; there the last block's attention is
+    replaced by its value projection, so that each patch attends to itself alone (MaskCLIP, Zhou
+    et al., ECCV 2022, section 3.2). Position embeddings are interpolated to the image's size.
 
     Attributes:
         patch: rows and columns of pixels per feature.
         width: E, the length of a feature.
     """
+
+    _mean: Tensor
+    _std: Tensor
 
     def __init__(self, clip: str = EMBEDDED_CLIP) -> None:
         """Load the image half of a model on the CPU.
@@ -164,20 +167,20 @@ class DenseClip(nn.Module):
         return cls(EMBEDDED_CLIP)
 
     @classmethod
-    def of(cls, visual: nn.Module) -> "DenseClip":
+    def of(cls, visual: Any) -> "DenseClip":
         """Wrap an image tower that is already there (it is shared, not copied)."""
         dense = cls.__new__(cls)
         nn.Module.__init__(dense)
         dense._adopt(visual, type(visual).__name__)
         return dense
 
-    def _adopt(self, visual: nn.Module, clip: str) -> None:
+    def _adopt(self, visual: Any, clip: str) -> None:
         if not hasattr(visual, "transformer") or getattr(visual, "attn_pool", None) is not None:
             raise CheckpointError(
                 f"the image half of {clip!r} is a {type(visual).__name__}; dense features need an "
                 "open_clip ViT with a class token or average pooling, such as ViT-B-16"
             )
-        self.visual = visual
+        self.visual: Any = visual
         self.patch: tuple[int, int] = tuple(visual.patch_size)
         self.width: int = visual.output_dim
         for name in ("mean", "std"):
@@ -198,14 +201,14 @@ class DenseClip(nn.Module):
     def unnormalised(
         self,
         images: Float[Tensor, "N 3 H W"],
-        positions: Float[Tensor, "P D"] | None = None,
+        positions: Float[Tensor, "*windows P D"] | None = None,
     ) -> Float[Tensor, "N E h w"]:
         """Features before they are made unit length.
 
         Args:
             images: (N, 3, H, W) RGB in 0..1.
-            positions: (1 + h * w, D) position embeddings to use; None interpolates the model's own
-                over the image.
+            positions: (1 + h * w, D) position embeddings to use, or (N, 1 + h * w, D) for each
+                image its own; None interpolates the model's own over the image.
         """
         rows, cols = (round(s / p) for s, p in zip(images.shape[2:], self.patch, strict=True))
         if min(rows, cols) < 1:
@@ -243,7 +246,7 @@ class DenseClip(nn.Module):
         return _attend_to_self(blocks[-1], tokens)
 
 
-def _attend_to_self(block: nn.Module, tokens: Tensor) -> Tensor:
+def _attend_to_self(block: Any, tokens: Tensor) -> Tensor:
     """A transformer block whose attention matrix is the identity: only the values remain."""
     attention = block.attn
     width = tokens.shape[-1]

@@ -2,7 +2,8 @@
 
 Regions of rendered views (single patches, and whole things averaged over their patches) and
 texts are put into one space by InfoNCE in both directions (Radford et al., ICML 2021), with many
-wordings per thing, several true texts per region, texts about absent things, and random words. The
+wordings per thing, several true texts per region, texts about absent things, and random words.
+The words come first (see ``words``); then the texts are fixed and the image tower is trained. The
 dense features of the result are the targets the voxel field is distilled from.
 """
 
@@ -12,6 +13,7 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +32,8 @@ from distillnerf_ros.training.contrastive_step import (
 from distillnerf_ros.training.dense_eval import DenseScores, score_dense
 from distillnerf_ros.training.phrases import PhraseBook
 from distillnerf_ros.training.view_cache import load_views, render_views
-from distillnerf_ros.training.windows import Views, Windows, cut_windows
+from distillnerf_ros.training.windows import Places, Views, Windows, cut_windows
+from distillnerf_ros.training.words import teach_words
 
 VERB_HELP = "teach the small CLIP the words and looks of the procedural world"
 EXAMPLE = (
@@ -44,7 +47,9 @@ class TeachConfig:
     """Schedule of the contrastive training.
 
     Attributes:
-        steps: optimiser steps.
+        word_steps: optimiser steps of the text tower, before any picture is seen.
+        word_rate: their first learning rate.
+        steps: optimiser steps of the image tower.
         batch: windows per step.
         window: height and width of a window in pixels; small ones cost little attention.
         zoom: least and most magnification of a window's view.
@@ -53,13 +58,17 @@ class TeachConfig:
         wide_zoom: their magnification.
         learning_rate: peak, reached after ``warmup`` steps, then a cosine to zero.
         warmup: steps.
-        weight_decay: of matrices; the token table has none, for most tokens are rarely seen.
+        weight_decay: of matrices.
         average: decay of the moving average of the weights that is kept.
         log_every, save_every: steps.
         components: C of the principal components.
+        keep_texts: start from the shipped model and leave its texts as they are, so that fields
+            distilled from it keep their meaning.
     """
 
-    steps: int = 3000
+    word_steps: int = 500
+    word_rate: float = 2e-3
+    steps: int = 1600
     batch: int = 32
     window: tuple[int, int] = (64, 112)
     zoom: tuple[float, float] = (1.8, 4.0)
@@ -72,29 +81,44 @@ class TeachConfig:
     log_every: int = 25
     save_every: int = 200
     components: int = 24
+    keep_texts: bool = False
 
 
 class Teaching:
     """The state of a training: model, moving average, optimiser and step; saved and resumed."""
 
     def __init__(self, config: TeachConfig, folder: Path, seed: int) -> None:
-        """Start from random weights, or from what the folder holds."""
+        """Start from random (or the shipped) weights, or from what the folder holds."""
         torch.manual_seed(seed)
         self.config, self.folder, self.seed = config, folder, seed
-        self.model, self.tokenizer = load_clip(EMBEDDED_CLIP, pretrained=False)
+        self.model, self.tokenizer = load_clip(EMBEDDED_CLIP, pretrained=config.keep_texts)
         self.average = {k: v.clone() for k, v in self.model.state_dict().items()}
-        tables = [p for n, p in self.model.named_parameters() if p.ndim < 2 or "embedding" in n]
-        matrices = [
-            p for n, p in self.model.named_parameters() if p.ndim >= 2 and "embedding" not in n
-        ]
+        decayed: list[nn.Parameter] = []
+        free: list[nn.Parameter] = []
+        for name, parameter in self.model.named_parameters():
+            if not name.startswith("visual."):
+                continue
+            if parameter.ndim < 2 or "embedding" in name:
+                free.append(parameter)
+            else:
+                decayed.append(parameter)
         groups = [
-            {"params": matrices, "weight_decay": config.weight_decay},
-            {"params": tables, "weight_decay": 0.0},
+            {"params": decayed, "weight_decay": config.weight_decay},
+            {"params": free, "weight_decay": 0.0},
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
         self.step = 0
         if self._state_path.exists():
             self._resume()
+
+    def learn_words(self, views: Views, step_config: StepConfig) -> None:
+        """Put the texts in order, unless that is done or the shipped ones are to be kept."""
+        if self.step == 0 and not self.config.keep_texts:
+            sampler = TextSampler(self.tokenizer, PhraseBook(views.table))
+            c = self.config
+            teach_words(self.model, sampler, step_config, c.word_steps, c.word_rate, self.seed)
+            self.average = {k: v.clone() for k, v in self.model.state_dict().items()}
+            self.save()
 
     @property
     def _state_path(self) -> Path:
@@ -108,14 +132,14 @@ class Teaching:
         done = (self.step - c.warmup) / max(c.steps - c.warmup, 1)
         return c.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
-    def windows(self, views: Views, rng: np.random.Generator) -> Windows:
+    def windows(self, views: Views, places: Places, rng: np.random.Generator) -> Windows:
         """The windows of the current step."""
         c, visual = self.config, self.model.visual
         wide = self.step % c.wide_every == c.wide_every - 1
         count = max(c.batch // 4, 1) if wide else c.batch
         size, zoom = (visual.image_size, c.wide_zoom) if wide else (c.window, c.zoom)
-        index = rng.integers(len(views.images), size=count)
-        return cut_windows(views, index.tolist(), tuple(size), visual.patch_size[0], zoom, rng)
+        where = places.draw(count, len(views.images), rng)
+        return cut_windows(views, where, tuple(size), visual.patch_size[0], zoom, rng)
 
     def update(self, loss: Tensor) -> None:
         """One optimiser step, and one of the moving average.
@@ -135,14 +159,13 @@ class Teaching:
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         with torch.no_grad():
-            self.model.logit_scale.clamp_(max=math.log(StepConfig().max_scale))
             # Early averages would otherwise remember the random start.
             decay = min(self.config.average, (1 + self.step) / (10 + self.step))
             for name, value in self.model.state_dict().items():
                 self.average[name].lerp_(value, 1 - decay)
         self.step += 1
 
-    def averaged(self) -> nn.Module:
+    def averaged(self) -> Any:
         """A model with the moving average as weights."""
         model, _ = load_clip(EMBEDDED_CLIP, pretrained=False)
         model.load_state_dict(self.average)
@@ -178,17 +201,20 @@ class Teaching:
 
 
 def teach(
-    teaching: Teaching, views: Views, curve: list[dict[str, float]], step_config: StepConfig
+    teaching: Teaching, views: Views, curve: list[dict[str, float | int]], step_config: StepConfig
 ) -> None:
     """Train until the configured number of steps, logging to the console and to the curve."""
     config = teaching.config
+    teaching.learn_words(views, step_config)
+    teaching.model.requires_grad_(False).visual.requires_grad_(True)
     sampler = TextSampler(teaching.tokenizer, PhraseBook(views.table))
+    places = Places.of(views)
     parts: list[dict[str, float]] = []
     began = time.perf_counter()
     while teaching.step < config.steps:
         rng = np.random.default_rng([teaching.seed, teaching.step])
         torch.manual_seed(int(rng.integers(2**31)))
-        windows = teaching.windows(views, rng)
+        windows = teaching.windows(views, places, rng)
         loss, part = step_loss(teaching.model, windows, sampler, step_config, rng)
         teaching.update(loss)
         parts.append(part)
@@ -215,7 +241,7 @@ def fit_components(dense: DenseClip, views: Views, components: int, seed: int) -
     return Pca.fit(torch.cat(samples), components)
 
 
-def export(model: nn.Module, pca: Pca, folder: Path) -> None:
+def export(model: Any, pca: Pca, folder: Path) -> None:
     """Write the weights as fp16 and the components, under the names the package ships."""
     half = {k: v.half().contiguous() for k, v in model.state_dict().items()}
     save_file(half, folder / f"{EMBEDDED_CLIP}.safetensors")
@@ -227,26 +253,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default = TeachConfig()
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; resumes there")
     parser.add_argument("--views", type=Path, required=True, help="folder of rendered views")
+    parser.add_argument("--samples", type=Path, help="cache of 'distillnerf train' to use as well")
     parser.add_argument("--glances", type=int, default=400, help="glances to train on")
     parser.add_argument("--seed", type=int, default=1000, help="first world seed to train on")
     parser.add_argument("--eval-seed", type=int, default=9000, help="first world seed to judge on")
     parser.add_argument("--eval-glances", type=int, default=16, help="glances to judge on")
     parser.add_argument("--steps", type=int, default=default.steps, help="optimiser steps")
     parser.add_argument("--batch", type=int, default=default.batch, help="windows per step")
+    parser.add_argument(
+        "--keep-texts", action="store_true",
+        help="start from the shipped model and leave its texts as they are: fields distilled "
+        "earlier keep their meaning",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, help="write the curve and the scores here")
 
 
 def run(args: argparse.Namespace) -> int:
     """Render what is missing, train, judge on unseen seeds, export."""
-    config = TeachConfig(steps=args.steps, batch=args.batch)
+    config = TeachConfig(steps=args.steps, batch=args.batch, keep_texts=args.keep_texts)
     render_views(args.views, args.seed, args.glances)
     render_views(args.views, args.eval_seed, args.eval_glances)
-    views = load_views(args.views, args.seed, args.glances)
+    views = load_views(args.views, args.seed, args.glances, args.samples)
     teaching = Teaching(config, args.out, args.seed)
-    curve: list[dict[str, float]] = []
+    curve: list[dict[str, float | int]] = []
     teach(teaching, views, curve, StepConfig())
     model = teaching.averaged()
-    pca = fit_components(DenseClip.of(model.visual), views, config.components, args.seed)
+    pca = Pca.embedded() if config.keep_texts else None
+    if pca is None:
+        pca = fit_components(DenseClip.of(model.visual), views, config.components, args.seed)
     export(model, pca, args.out)
     unseen = load_views(args.views, args.eval_seed, args.eval_glances)
     scores = score_dense(model, teaching.tokenizer, unseen, pca)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from distillnerf_ros.teachers.open_clip import DenseClip
 from distillnerf_ros.training.contrastive_loss import (
@@ -16,7 +16,14 @@ from distillnerf_ros.training.contrastive_loss import (
     generic_level,
     multi_positive_nce,
 )
-from distillnerf_ros.training.phrases import FALSE, TRUE, PhraseBook, dressed
+from distillnerf_ros.training.phrases import (
+    FALSE,
+    TRUE,
+    UNKNOWN,
+    Phrase,
+    PhraseBook,
+    dressed,
+)
 from distillnerf_ros.training.windows import Windows, window_positions
 
 _START, _END = 49406, 49407  # of CLIP's byte-pair vocabulary
@@ -33,7 +40,6 @@ class StepConfig:
         absent: texts about things the world never holds.
         babble: texts of random words, so that unknown words resemble nothing.
         margin_weight, generic_weight, scene_weight: of the losses beside the regions' InfoNCE.
-        max_scale: ceiling of the learned inverse temperature.
     """
 
     patches: int = 1024
@@ -44,7 +50,6 @@ class StepConfig:
     margin_weight: float = 2.0
     generic_weight: float = 2.0
     scene_weight: float = 0.1
-    max_scale: float = 40.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +59,12 @@ class Regions:
     Attributes:
         features: (S, E) unit length.
         things: (S,) index of the thing each shows.
+        whole: (S,) True for whole things, False for single patches.
     """
 
     features: Float[Tensor, "S E"]
     things: Int[Tensor, " S"]
+    whole: Bool[Tensor, " S"]
 
 
 class TextSampler:
@@ -118,11 +125,29 @@ def region_features(
     weights = 1 / len(shown) + 1 / frequency[classes] / (frequency > 0).sum()
     drawn = torch.multinomial(weights, min(patches, len(shown)))
     every = torch.cat([flat[drawn], sums / counts[:, None]])
-    return Regions(F.normalize(every, dim=1), torch.cat([shown[drawn], keys % len(labels)]))
+    whole = torch.arange(len(every)) >= len(drawn)
+    return Regions(F.normalize(every, dim=1), torch.cat([shown[drawn], keys % len(labels)]), whole)
+
+
+def _region_truth(
+    regions: Regions,
+    seen: Int[Tensor, " T"],
+    row: Int[Tensor, " S"],
+    phrases: Sequence[Phrase],
+    book: PhraseBook,
+) -> Int[Tensor, "S Q"]:
+    """Truth of every phrase for every region; ``seen[row]`` are the regions' things.
+
+    One patch of a car does not tell a sedan from a hatchback: what is false of a thing for its
+    kind or colour alone is false of the whole thing, and unknown of its patches.
+    """
+    truth = torch.from_numpy(book.truths(seen.tolist(), phrases))[row]
+    near = torch.from_numpy(book.within_class(seen.tolist(), phrases))[row]
+    return truth.masked_fill((truth == FALSE) & near & ~regions.whole[:, None], UNKNOWN)
 
 
 def step_loss(
-    model: nn.Module,
+    model: Any,
     windows: Windows,
     sampler: TextSampler,
     config: StepConfig,
@@ -134,7 +159,7 @@ def step_loss(
         model.visual.positional_embedding,
         model.visual.grid_size,
         windows.boxes,
-        windows.things.shape[1:],
+        (windows.things.shape[1], windows.things.shape[2]),
     )
     features = dense.unnormalised(windows.images, positions)
     labels = torch.tensor([thing.label for thing in book.things])
@@ -148,7 +173,7 @@ def step_loss(
     tokens = torch.cat([tokens, sampler.babble(config.babble, rng)])
     counts = [len(names), len(absent), len(book.generic), len(scenes), config.babble]
     named, gone, generic, scene, babble = model.encode_text(tokens, normalize=True).split(counts)
-    truth = torch.from_numpy(book.truths(seen.tolist(), phrases))[row]
+    truth = _region_truth(regions, seen, row, phrases, book)
     never = torch.full((len(row), len(gone) + len(babble)), FALSE, dtype=truth.dtype)
     cosines = regions.features @ torch.cat([named, gone, babble]).T
     truth = torch.cat([truth, never], dim=1)

@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from distillnerf_ros.query.text import (
     DEFAULT_NEGATIVES,
@@ -110,7 +111,7 @@ def sample_pixels(
 
 @torch.no_grad()
 def score_dense(
-    model: nn.Module,
+    model: Any,
     tokenizer: Callable[[list[str]], Tensor],
     views: Views,
     pca: Pca,

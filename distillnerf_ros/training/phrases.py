@@ -157,3 +157,8 @@ class PhraseBook:
         """(T, Q) int8 truth of every phrase for the things at the given indices."""
         rows = [[p.truth(self.things[index]) for p in phrases] for index in seen]
         return np.array(rows, dtype=np.int8).reshape(len(seen), len(phrases))
+
+    def within_class(self, seen: Sequence[int], phrases: Sequence[Phrase]) -> np.ndarray:
+        """(T, Q) bool: the phrase is about the thing's class, if not about this thing."""
+        rows = [[self.things[index].label in p.labels for p in phrases] for index in seen]
+        return np.array(rows, dtype=bool).reshape(len(seen), len(phrases))

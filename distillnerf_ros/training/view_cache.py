@@ -60,8 +60,15 @@ def _render(
     return images, index.reshape(seen.labels.shape).astype(np.int16), table
 
 
-def load_views(folder: Path, seed: int, glances: int) -> Views:
+def load_views(folder: Path, seed: int, glances: int, samples: Path | None = None) -> Views:
     """Read rendered views and number their things across all of them.
+
+    Args:
+        folder: where the files lie.
+        seed: world seed of the first scene.
+        glances: number of glances of six views.
+        samples: cache of ``WorldSamples``, whose glances are added; of their things only the class
+            is known.
 
     Raises:
         DatasetError: a glance is not there.
@@ -77,4 +84,13 @@ def load_views(folder: Path, seed: int, glances: int) -> Views:
             index = np.array([numbers.setdefault(row, len(numbers)) for row in rows], np.int16)
             images.append(file["images"])
             things.append(index[file["things"]])
+    # A dot before the suffix marks a file that is still being written.
+    done = [p for p in sorted(samples.glob("*.npz")) if "." not in p.stem] if samples else []
+    for path in done:
+        with np.load(path) as file:
+            index = np.zeros(256, np.int16)
+            for label in np.unique(file["labels"]).tolist():
+                index[label] = numbers.setdefault(Thing(label), len(numbers))
+            images.append(file["images"].transpose(0, 2, 3, 1))
+            things.append(index[file["labels"]])
     return Views(np.concatenate(images), np.concatenate(things), tuple(numbers))

@@ -72,19 +72,55 @@ def patch_things(
     return chosen.unflatten(1, (things.shape[1] // patch, things.shape[2] // patch))
 
 
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where to look for each class: some pixels of it in every view that shows it.
+
+    Attributes:
+        by_class: per class that occurs, (K, 3) view, row and column of pixels.
+    """
+
+    by_class: tuple[Int[np.ndarray, "K 3"], ...]
+
+    @classmethod
+    def of(cls, views: Views, per_view: int = 4, seed: int = 0) -> "Places":
+        """Draw a few pixels of every class from every view."""
+        rng = np.random.default_rng(seed)
+        labels = np.array([thing.label for thing in views.table])
+        found: dict[int, list[tuple[int, int, int]]] = {}
+        for view, things in enumerate(views.things):
+            shown = labels[things].ravel()
+            order = rng.permutation(shown.size)
+            shuffled = shown[order]
+            for label in np.unique(shown).tolist():
+                for pixel in order[np.flatnonzero(shuffled == label)[:per_view]].tolist():
+                    row, col = divmod(pixel, things.shape[1])
+                    found.setdefault(label, []).append((view, row, col))
+        return cls(tuple(np.array(pixels) for pixels in found.values()))
+
+    def draw(self, count: int, views: int, rng: np.random.Generator) -> Int[np.ndarray, "B 3"]:
+        """Half pixels of classes drawn evenly, half views drawn evenly (row and column -1)."""
+        chosen = np.full((count, 3), -1)
+        chosen[:, 0] = rng.integers(views, size=count)
+        for i in range(count // 2):
+            pixels = self.by_class[rng.integers(len(self.by_class))]
+            chosen[i] = pixels[rng.integers(len(pixels))]
+        return chosen
+
+
 def cut_windows(
     views: Views,
-    index: Sequence[int],
+    places: Int[np.ndarray, "B 3"],
     size: tuple[int, int],
     patch: int,
     zoom: tuple[float, float],
     rng: np.random.Generator,
 ) -> Windows:
-    """Cut one window at random from each view, sometimes mirrored, with jittered brightness.
+    """Cut windows from views, sometimes mirrored, with jittered brightness.
 
     Args:
         views: the views.
-        index: which of them.
+        places: (B, 3) view, and row and column of a pixel to hold, or -1 for anywhere.
         size: height and width of the windows in pixels.
         patch: edge of a patch in pixels.
         zoom: least and most magnification; 1 is the whole view.
@@ -92,10 +128,10 @@ def cut_windows(
     """
     height, width = views.things.shape[1:]
     images, things, boxes = [], [], []
-    for view in index:
+    for view, row, col in places.tolist():
         share = 1 / rng.uniform(*zoom)
         rows, cols = max(round(height * share), 1), max(round(width * share), 1)
-        top, left = rng.integers(height - rows + 1), rng.integers(width - cols + 1)
+        top, left = _start(row, rows, height, rng), _start(col, cols, width, rng)
         part = (slice(top, top + rows), slice(left, left + cols))
         image = torch.from_numpy(views.images[view][part]).permute(2, 0, 1)[None].float() / 255
         image = F.interpolate(image, size, mode="bilinear", antialias=True)
@@ -108,6 +144,13 @@ def cut_windows(
         boxes.append([left / width, top / height, (left + cols) / width, (top + rows) / height])
     shows = patch_things(torch.stack(things), views.table, patch)
     return Windows(torch.cat(images), shows, torch.tensor(boxes, dtype=torch.float32))
+
+
+def _start(pixel: int, length: int, limit: int, rng: np.random.Generator) -> int:
+    """First row (or column) of a window of some length that holds a pixel, -1 for any."""
+    low = 0 if pixel < 0 else max(pixel - length + 1, 0)
+    high = limit - length if pixel < 0 else min(pixel, limit - length)
+    return int(rng.integers(low, high + 1))
 
 
 def _jitter(image: Float[Tensor, "1 3 h w"], rng: np.random.Generator) -> Tensor:

@@ -6,9 +6,16 @@ import torch
 from distillnerf_ros.taxonomy import OCC3D_CLASSES, SKY_LABEL
 from distillnerf_ros.teachers.open_clip import DenseClip, load_clip
 from distillnerf_ros.training.phrases import Thing
-from distillnerf_ros.training.windows import Views, cut_windows, patch_things, window_positions
+from distillnerf_ros.training.windows import (
+    Places,
+    Views,
+    cut_windows,
+    patch_things,
+    window_positions,
+)
 
 ROAD, PERSON = OCC3D_CLASSES.index("driveable surface"), OCC3D_CLASSES.index("pedestrian")
+ANYWHERE = np.array([[0, -1, -1]])
 TABLE = (Thing(SKY_LABEL), Thing(ROAD), Thing(PERSON, "child"), Thing(PERSON, "pedestrian"))
 
 
@@ -39,7 +46,7 @@ def test_whole_view_keeps_pixels_and_things() -> None:
     things[:, :, 16:] = 1
     images = np.full((1, 16, 32, 3), 100, np.uint8)
     rng = np.random.default_rng(0)
-    windows = cut_windows(Views(images, things, TABLE), [0], (16, 32), 8, (1.0, 1.0), rng)
+    windows = cut_windows(Views(images, things, TABLE), ANYWHERE, (16, 32), 8, (1.0, 1.0), rng)
     assert windows.boxes.tolist() == [[0, 0, 1, 1]]
     assert sorted(windows.things[0, 0].tolist()) == [0, 0, 1, 1]
     assert windows.images.min() >= 0
@@ -49,7 +56,7 @@ def test_whole_view_keeps_pixels_and_things() -> None:
 def test_magnified_window_lies_inside_its_view() -> None:
     views = Views(np.zeros((1, 32, 64, 3), np.uint8), np.zeros((1, 32, 64), np.int16), TABLE)
     rng = np.random.default_rng(1)
-    boxes = cut_windows(views, [0] * 20, (16, 32), 8, (2.0, 2.0), rng).boxes
+    boxes = cut_windows(views, ANYWHERE.repeat(20, 0), (16, 32), 8, (2.0, 2.0), rng).boxes
     assert (boxes[:, :2] >= 0).all()
     assert (boxes[:, 2:] <= 1).all()
     torch.testing.assert_close(boxes[:, 2:] - boxes[:, :2], torch.full((20, 2), 0.5))
@@ -72,3 +79,16 @@ def test_positions_of_windows_are_those_of_a_larger_view() -> None:
         torch.cat(list(pair.unflatten(1, (rows, cols))), dim=1) for pair in parts.split(2)
     )
     torch.testing.assert_close(torch.cat([upper, lower]), large, atol=1e-5, rtol=1e-4)
+
+
+def test_windows_hold_the_pixel_they_are_drawn_for() -> None:
+    things = np.zeros((2, 32, 64), np.int16)
+    things[1, 30:32, 60:64] = 2
+    views = Views(np.zeros((2, 32, 64, 3), np.uint8), things, TABLE)
+    places, rng = Places.of(views), np.random.default_rng(0)
+    assert sorted(len(pixels) for pixels in places.by_class) == [4, 8]
+    drawn = places.draw(40, 2, rng)
+    on_person = drawn[(drawn[:, 1] >= 30) & (drawn[:, 2] >= 60)]
+    assert len(on_person) > 3
+    shown = cut_windows(views, on_person, (16, 32), 1, (3.0, 3.0), rng).things
+    assert (shown == 2).flatten(1).any(1).all()

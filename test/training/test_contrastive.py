@@ -1,0 +1,108 @@
+"""The contrastive training learns, exports, and goes on as if it had not stopped."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from distillnerf_ros.errors import TrainingError
+from distillnerf_ros.taxonomy import OCC3D_CLASSES, SKY_LABEL
+from distillnerf_ros.teachers.open_clip import EMBEDDED_CLIP, DenseClip
+from distillnerf_ros.teachers.pca import Pca
+from distillnerf_ros.training.contrastive import (
+    TeachConfig,
+    Teaching,
+    export,
+    fit_components,
+    teach,
+)
+from distillnerf_ros.training.contrastive_step import StepConfig
+from distillnerf_ros.training.phrases import Thing
+from distillnerf_ros.training.windows import Views
+
+ROAD = OCC3D_CLASSES.index("driveable surface")
+SMALL = StepConfig(patches=64, phrases_per_thing=1, other_phrases=8, absent=8, babble=8)
+BRIEF = TeachConfig(
+    word_steps=2, steps=4, batch=4, window=(16, 32), zoom=(1.0, 1.5), wide_every=10, warmup=2,
+    log_every=1, save_every=2, components=4,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def views() -> Views:
+    """Views of two colours: a road below the sky."""
+    things = np.zeros((6, 32, 64), np.int16)
+    for view, row in enumerate(range(10, 22, 2)):
+        things[view, row:] = 1
+    images = np.array([[120, 170, 230], [80, 80, 85]], np.uint8)[things]
+    return Views(images, things, (Thing(SKY_LABEL), Thing(ROAD)))
+
+
+class InterruptedCurve(list[dict[str, float | int]]):
+    """Fails when the third row is written."""
+
+    def append(self, row: dict[str, float | int]) -> None:
+        if len(self) == 2:
+            raise KeyboardInterrupt
+        super().append(row)
+
+
+def test_goes_on_where_it_stopped(views: Views, tmp_path: Path) -> None:
+    whole, curve = Teaching(BRIEF, tmp_path / "whole", seed=3), []
+    teach(whole, views, curve, SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        teach(Teaching(BRIEF, tmp_path / "cut", seed=3), views, InterruptedCurve(), SMALL)
+    again, rest = Teaching(BRIEF, tmp_path / "cut", seed=3), []
+    teach(again, views, rest, SMALL)
+    assert [row["step"] for row in curve] == [1, 2, 3, 4]
+    assert [row["step"] for row in rest] == [3, 4]
+    for name, value in whole.average.items():
+        torch.testing.assert_close(again.average[name], value)
+
+
+def test_learns_two_things_and_exports_a_clip(views: Views, tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        BRIEF, word_steps=30, steps=25, save_every=100, learning_rate=2e-3
+    )
+    teaching, curve = Teaching(config, tmp_path, seed=0), []
+    teach(teaching, views, curve, SMALL)
+    assert curve[-1]["nce"] < 0.7 * curve[0]["nce"]
+    model = teaching.averaged()
+    pca = fit_components(DenseClip.of(model.visual), views, config.components, seed=0)
+    export(model, pca, tmp_path)
+    weights = tmp_path / f"{EMBEDDED_CLIP}.safetensors"
+    images = torch.rand(1, 3, 16, 16)
+    again = DenseClip(f"{EMBEDDED_CLIP}:{weights}")
+    with torch.no_grad():
+        # fp16 keeps about three decimals.
+        torch.testing.assert_close(
+            again(images), DenseClip.of(model.visual)(images), atol=1e-2, rtol=0
+        )
+    assert Pca.load(tmp_path / f"{EMBEDDED_CLIP}_pca.safetensors").basis.shape == (4, 64)
+
+
+def test_pictures_leave_the_texts_alone(views: Views, tmp_path: Path) -> None:
+    teaching = Teaching(BRIEF, tmp_path, seed=3)
+    teaching.learn_words(views, SMALL)
+    words = {k: v.clone() for k, v in teaching.model.state_dict().items()}
+    teach(teaching, views, [], SMALL)
+    changed = {k for k, v in teaching.model.state_dict().items() if not v.equal(words[k])}
+    assert changed
+    assert all(name.startswith("visual.") for name in changed)
+
+
+def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="lower the learning rate"):
+        Teaching(BRIEF, tmp_path, seed=0).update(torch.tensor(float("nan")))
+
+
+def test_learning_rate_warms_up_and_ends_at_zero(tmp_path: Path) -> None:
+    teaching = Teaching(dataclasses.replace(BRIEF, steps=10), tmp_path, seed=0)
+    rates = []
+    for teaching.step in range(11):
+        rates.append(teaching.learning_rate())
+    assert rates[0] == pytest.approx(BRIEF.learning_rate / 2)
+    assert max(rates) == pytest.approx(BRIEF.learning_rate)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)

@@ -151,9 +151,11 @@ def overview(
     rows = camera_rows(snapshot, queries)
     width = rows.shape[1]
     head = canvas.write_text(canvas.blank(40, width), title, (4, 20), 20, anchor="lm")
-    scale = canvas.color_bar(*colors.depth_scale(), width=width // 2, title="depth")
-    foot = canvas.blank(scale.shape[0] + GAP_PX, width)
-    canvas.paste(foot, scale, 0, 0)
+    foot = canvas.blank(0, width)
+    if any(view.depth_m is not None for view in snapshot.cameras):
+        scale = canvas.color_bar(*colors.depth_scale(), width=width // 2, title="depth")
+        foot = canvas.blank(scale.shape[0] + GAP_PX, width)
+        canvas.paste(foot, scale, 0, 0)
     picture = np.concatenate([head, rows, foot, space(snapshot, width, found)])
     border = canvas.blank(picture.shape[0] + 20, width + 20)
     canvas.paste(border, picture, 10, 10)

@@ -5,6 +5,7 @@ the caster, the picture and the occupancy truth all read the same ground.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -86,7 +87,7 @@ class Ground:
         up = torch.cat([-gradient, torch.ones_like(gradient[:, :1])], dim=1)
         return F.normalize(up, dim=1)
 
-    def _gradient(self, xy: Tensor, of) -> Float[Tensor, "R 2"]:
+    def _gradient(self, xy: Tensor, of: Callable[[Tensor], Tensor]) -> Float[Tensor, "R 2"]:
         step = 0.5
         dx, dy = xy.new_tensor([step, 0]), xy.new_tensor([0, step])
         slopes = [(of(xy + d) - of(xy - d)) / (2 * step) for d in (dx, dy)]

@@ -50,7 +50,10 @@ class Scene:
         moving = torch.from_numpy(self._moves)[table.owner]
         self._moving_table = table.select(moving)
         self._standing_table = table.select(~moving)
-        self._standing_poses: Tensor | None = None
+        self._on_road = torch.tensor([thing.on_road for thing in things])
+        labels = [class_of(thing.model.category) for thing in things]
+        self._labels = torch.tensor(labels, dtype=torch.uint8)
+        self._grounds: dict[torch.device, Ground] = {}
 
     def ego_pose(self, time_s: float) -> np.ndarray:
         """map_from_ego (4, 4) float64: base_link on the road, tilted with it."""
@@ -69,12 +72,12 @@ class Scene:
     def objects_at(self, time_s: float) -> list[Box]:
         """Posed boxes of all things, static ones too (category ``static.*``)."""
         places, speeds = self._places(list(range(len(self.things))), time_s)
-        poses = self._poses(places, self._on_road()).double().numpy()
+        poses = self._poses(places, self._on_road).double().numpy()
         boxes = []
         for number, (thing, pose_) in enumerate(zip(self.things, poses, strict=True)):
             model, yaw, speed = thing.model, float(places[number, 2]), float(speeds[number])
             velocity = (speed * float(np.cos(yaw)), speed * float(np.sin(yaw)))
-            center = pose_[:3, 3] + pose_[:3, 2] * model.size_m[2] / 2
+            x, y, z = (pose_[:3, 3] + pose_[:3, 2] * model.size_m[2] / 2).tolist()
             boxes.append(
                 Box(
                     number + 1,
@@ -82,7 +85,7 @@ class Scene:
                     model.category,
                     class_of(model.category),
                     model.color,
-                    tuple(float(value) for value in center),
+                    (x, y, z),
                     model.size_m,
                     yaw,
                     velocity,
@@ -91,22 +94,22 @@ class Scene:
             )
         return boxes
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019 - bounded: at most four scenes are kept alive
     def ground_on(self, device: torch.device) -> Ground:
         """The ground with its raster on a device."""
-        ground = self.layout.ground
-        return dataclasses.replace(ground, raster=ground.raster.to(device))
+        if device not in self._grounds:
+            ground = self.layout.ground
+            raster = ground.raster.to(device)
+            self._grounds[device] = dataclasses.replace(ground, raster=raster)
+        return self._grounds[device]
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019
     def labels_on(self, device: torch.device) -> Tensor:
         """(O,) uint8 class of every object."""
-        labels = [class_of(thing.model.category) for thing in self.things]
-        return torch.tensor(labels, dtype=torch.uint8, device=device)
+        return self._labels.to(device)
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019
+    @functools.cached_property
     def _standing(self) -> Primitives:
         places, _ = self._places(list(range(len(self.things))), 0.0)
-        poses = self._poses(places, self._on_road())
+        poses = self._poses(places, self._on_road)
         table = self._standing_table
         return pose(table, poses[table.owner], torch.zeros(len(table.owner)), -1)
 
@@ -116,12 +119,12 @@ class Scene:
         Moving solids of ``times_s[g]`` have group g.
         """
         center = torch.from_numpy(self.ego_pose(times_s[0])[:3, 3]).float()
-        parts = [_near(self._standing(), center)]
+        parts = [_near(self._standing, center)]
         movers = np.flatnonzero(self._moves)
         table = self._moving_table
         slot = torch.full((len(self.things),), -1, dtype=torch.long)
         slot[movers] = torch.arange(len(movers))
-        on_road = self._on_road()[movers]
+        on_road = self._on_road[movers]
         for group, time_s in enumerate(times_s):
             places, _ = self._places(movers.tolist(), time_s)
             walked = torch.tensor([self._distance(int(number), time_s) for number in movers])
@@ -137,10 +140,6 @@ class Scene:
     def _distance(self, number: int, time_s: float) -> float:
         schedule = self.things[number].schedule
         return schedule.at(time_s)[0] if schedule else 0.0
-
-    @functools.lru_cache(maxsize=4)  # noqa: B019
-    def _on_road(self) -> Tensor:
-        return torch.tensor([thing.on_road for thing in self.things])
 
     def _places(self, numbers: list[int], time_s: float) -> tuple[Tensor, Tensor]:
         """(x, y, yaw) and speed of the given things."""

@@ -10,6 +10,7 @@ from distillnerf_ros.world.objects.palette import (
     Color,
     choose,
     pick_paint,
+    scaled,
     vary,
 )
 from distillnerf_ros.world.shapes import Shape, Texture
@@ -184,8 +185,8 @@ def _hall(rng: np.random.Generator, depth: float, width: float) -> Model:
         return Model("parking garage", "static.manmade", (depth, width, floors * 2.8), "", shape)
     height = float(rng.uniform(4.5, 8))
     name, coat = pick_paint(rng)
-    coat = tuple(0.5 * channel + 0.2 for channel in coat)
-    dark = tuple(channel * 0.85 for channel in coat)
+    coat = (0.5 * coat[0] + 0.2, 0.5 * coat[1] + 0.2, 0.5 * coat[2] + 0.2)
+    dark = scaled(coat, 0.85)
     shape.box(
         (0, 0, (height - FOOT_M) / 2),
         (depth, width, height + FOOT_M),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from distillnerf_ros.world.objects.model import Model
-from distillnerf_ros.world.objects.palette import Color, choose, vary
+from distillnerf_ros.world.objects.palette import Color, choose, scaled, vary
 from distillnerf_ros.world.shapes import Shape, Texture
 
 _LEAVES: tuple[Color, ...] = (
@@ -32,7 +32,7 @@ def tree(rng: np.random.Generator) -> Model:
     height = float(rng.uniform(4.5, 9.5))
     crown, wide = height * float(rng.uniform(0.3, 0.42)), height * float(rng.uniform(0.4, 0.62))
     bark, leaf = choose(rng, _BARKS), _leaf(rng)
-    light = tuple(min(channel * 1.9, 0.8) for channel in leaf)
+    light = scaled(leaf, 1.9)
     trunk = height * float(rng.uniform(0.014, 0.024))
     shape.tube((0, 0, -0.3), (0, 0, height * 0.62), trunk * 1.4, bark, Texture.BARK, top=0.6)
     middle = height - (height - crown) / 2
@@ -59,7 +59,7 @@ def _conifer(rng: np.random.Generator) -> Model:
     shape = Shape()
     height = float(rng.uniform(5, 11))
     leaf = vary(rng, (0.025, 0.07, 0.03))
-    light = tuple(channel * 1.8 for channel in leaf)
+    light = scaled(leaf, 1.8)
     shape.tube(
         (0, 0, -0.3), (0, 0, height * 0.4), height * 0.02, choose(rng, _BARKS), Texture.BARK
     )
@@ -81,7 +81,7 @@ def _palm(rng: np.random.Generator) -> Model:
     shape = Shape()
     height = float(rng.uniform(5, 8))
     leaf = vary(rng, (0.07, 0.14, 0.03))
-    light = tuple(channel * 1.6 for channel in leaf)
+    light = scaled(leaf, 1.6)
     shape.tube((0, 0, -0.3), (0, 0, height), 0.2, (0.2, 0.15, 0.1), Texture.BARK, top=0.7)
     for angle in np.linspace(0, 2 * np.pi, 10)[:-1]:
         yaw = float(angle)
@@ -102,7 +102,7 @@ def bush(rng: np.random.Generator) -> Model:
     """A few leafy balls on the ground."""
     shape = Shape()
     leaf = _leaf(rng)
-    light = tuple(min(channel * 1.8, 0.8) for channel in leaf)
+    light = scaled(leaf, 1.8)
     for _ in range(int(rng.integers(2, 5))):
         size = float(rng.uniform(0.7, 1.5))
         x, y = rng.uniform(-0.6, 0.6, 2)
@@ -120,7 +120,7 @@ def hedge(rng: np.random.Generator, length_m: float) -> Model:
     """A clipped hedge along y."""
     shape = Shape()
     leaf, height = _leaf(rng), float(rng.uniform(0.8, 1.8))
-    light = tuple(min(channel * 1.8, 0.8) for channel in leaf)
+    light = scaled(leaf, 1.8)
     shape.box(
         (0, 0, height / 2 - 0.2),
         (0.9, length_m, height + 0.4),

@@ -65,3 +65,9 @@ def vary(rng: np.random.Generator, color: Color, amount: float = 0.15) -> Color:
 def choose(rng: np.random.Generator, colors: tuple[Color, ...]) -> Color:
     """One of several colours, slightly varied."""
     return vary(rng, colors[int(rng.integers(len(colors)))], 0.1)
+
+
+def scaled(color: Color, factor: float) -> Color:
+    """The colour made lighter or darker, kept below white."""
+    r, g, b = (min(channel * factor, 0.85) for channel in color)
+    return r, g, b

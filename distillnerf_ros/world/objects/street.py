@@ -13,6 +13,7 @@ from distillnerf_ros.world.objects.palette import (
     Color,
     choose,
     pick_paint,
+    scaled,
     vary,
 )
 from distillnerf_ros.world.shapes import Shape, Texture
@@ -99,7 +100,7 @@ def traffic_light(rng: np.random.Generator) -> Model:
     for y, z in heads:
         shape.box((0, y, z + 0.3), (0.26, 0.32, 1.0), coat)
         for slot, glow in enumerate(((0.05, 0.7, 0.25), (0.8, 0.45, 0.02), (0.8, 0.02, 0.02))):
-            color = glow if slot == lit else tuple(channel * 0.06 for channel in glow)
+            color = glow if slot == lit else scaled(glow, 0.06)
             shape.tube(
                 (-0.12, y, z + 0.3 * slot), (-0.17, y, z + 0.3 * slot), 0.11, color, Texture.LAMP
             )
@@ -183,7 +184,7 @@ def fence(rng: np.random.Generator, length_m: float) -> Model:
     elif kind == "wooden fence":
         height = 1.5
         coat = choose(rng, ((0.2, 0.11, 0.05), (0.6, 0.58, 0.5)))
-        dark = tuple(channel * 0.6 for channel in coat)
+        dark = scaled(coat, 0.6)
         shape.box(
             (0, 0, 0.6), (0.08, length_m, 1.8), coat, Texture.STRIPES, color2=dark, param=0.3
         )

@@ -12,6 +12,7 @@ from distillnerf_ros.world.objects.palette import (
     Color,
     choose,
     pick_paint,
+    scaled,
     vary,
 )
 from distillnerf_ros.world.objects.vehicle_parts import lights, tail_lamps, wheels
@@ -221,7 +222,7 @@ def trailer(rng: np.random.Generator, braking: bool = False) -> Model:
     else:
         _, mark = pick_paint(rng)
         texture = Texture.STRIPES if kind == "container trailer" else Texture.CONCRETE
-        dark = tuple(channel * 0.75 for channel in color)
+        dark = scaled(color, 0.75)
         shape.box(
             (0, 0, (1.15 + height) / 2),
             (length, width, height - 1.15),

@@ -108,17 +108,19 @@ class Teaching:
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
         self.step = 0
+        self._words_known = config.keep_texts
         if self._state_path.exists():
             self._resume()
 
     def learn_words(self, views: Views, step_config: StepConfig) -> None:
         """Put the texts in order, unless that is done or the shipped ones are to be kept."""
-        if self.step == 0 and not self.config.keep_texts:
-            sampler = TextSampler(self.tokenizer, PhraseBook(views.table))
-            c = self.config
-            teach_words(self.model, sampler, step_config, c.word_steps, c.word_rate, self.seed)
-            self.average = {k: v.clone() for k, v in self.model.state_dict().items()}
-            self.save()
+        if self._words_known:
+            return
+        sampler, c = TextSampler(self.tokenizer, PhraseBook(views.table)), self.config
+        teach_words(self.model, sampler, step_config, c.word_steps, c.word_rate, self.seed)
+        self.average = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self._words_known = True
+        self.save()
 
     @property
     def _state_path(self) -> Path:
@@ -185,6 +187,7 @@ class Teaching:
 
     def _resume(self) -> None:
         tensors = load_file(self._state_path)
+        self._words_known = True  # nothing is saved before
         self.step = int(tensors.pop("step"))
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
         for key, value in tensors.items():

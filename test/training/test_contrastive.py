@@ -64,11 +64,11 @@ def test_goes_on_where_it_stopped(views: Views, tmp_path: Path) -> None:
 
 def test_learns_two_things_and_exports_a_clip(views: Views, tmp_path: Path) -> None:
     config = dataclasses.replace(
-        BRIEF, word_steps=30, steps=25, save_every=100, learning_rate=2e-3
+        BRIEF, word_steps=15, steps=12, save_every=100, learning_rate=3e-3
     )
     teaching, curve = Teaching(config, tmp_path, seed=0), []
     teach(teaching, views, curve, SMALL)
-    assert curve[-1]["nce"] < 0.7 * curve[0]["nce"]
+    assert curve[-1]["nce"] < 0.8 * curve[0]["nce"]
     model = teaching.averaged()
     pca = fit_components(DenseClip.of(model.visual), views, config.components, seed=0)
     export(model, pca, tmp_path)

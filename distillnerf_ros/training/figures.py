@@ -133,7 +133,11 @@ def _mean_depth_figures(scenes: Scenes, depth_shape: tuple[int, int, int]) -> Fi
 
 def _majority_iou(scenes: Scenes) -> float | None:
     """Geometric IoU of the other scenes' majority; None where there is no other scene."""
-    judged = {n: VoxelCounts(s.seen, s.occupied) for n, s in scenes.items() if s.seen.any()}
+    judged = {
+        name: VoxelCounts(scores.seen.astype(np.int32), scores.occupied.astype(np.int32))
+        for name, scores in scenes.items()
+        if scores.seen.any()
+    }
     if len(judged) < 2:
         return None
     hit = union = 0

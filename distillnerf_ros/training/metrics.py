@@ -21,7 +21,7 @@ MIOU_15 = (*range(1, 12), *range(13, 17))
 F_MIOU = (*range(1, 11), 15, 16)
 """Classes of the foreground mean: objects, manmade and vegetation (DistillNeRF table 4)."""
 
-SCORE_LEVELS = 1 << 16
+SCORE_LEVELS = 1 << 14
 """Scores are rounded to this many levels before they are ranked; equal ones are ties."""
 
 

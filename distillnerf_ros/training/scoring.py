@@ -262,17 +262,17 @@ class SceneScorer:
         return SceneScores(
             **columns,
             truth_frame=np.concatenate(
-                [np.full(len(one.cells), index) for index, one in enumerate(self._lidar)]
+                [np.full(len(one.cells), i, np.int16) for i, one in enumerate(self._lidar)]
             ),
-            truth_cells=np.concatenate([one.cells for one in self._lidar]),
+            truth_cells=np.concatenate([one.cells for one in self._lidar]).astype(np.int32),
             truth_depth_m=np.concatenate([one.depth_m for one in self._lidar]),
             occupancy_frames=np.array([self._occupancy_frames]),
             confusion=self._confusion.counts,
             flat_confusion=self._flat_confusion.counts,
-            seen=self._voxels.seen,
-            occupied=self._voxels.occupied,
-            ranked=self._ranking.every,
-            ranked_true=self._ranking.positive,
+            seen=self._voxels.seen.astype(np.uint16),
+            occupied=self._voxels.occupied.astype(np.uint16),
+            ranked=self._ranking.every.astype(np.int32),
+            ranked_true=self._ranking.positive.astype(np.int32),
         )
 
 

@@ -22,6 +22,7 @@ from distillnerf_ros.render.renderer import Rendered
 from distillnerf_ros.teachers.pca import Pca
 from distillnerf_ros.training import evaluate as module
 from distillnerf_ros.training.baselines import flat_road_depth
+from distillnerf_ros.training.metrics import SCORE_LEVELS
 from distillnerf_ros.training.scoring import SceneScores, lidar_truth
 from distillnerf_ros.voxels.field import VoxelField
 
@@ -186,7 +187,7 @@ def test_interrupted_eval_goes_on(flat_road, weights, tmp_path, monkeypatch) -> 
 def scores(tokens: list[str]) -> SceneScores:
     """One frame with one lidar point and an empty grid."""
     counts, grid = np.zeros((18, 18), np.int64), np.zeros((200, 200, 16), np.int32)
-    ranked = np.zeros((17, 65536), np.int64)
+    ranked = np.zeros((17, SCORE_LEVELS), np.int64)
     return SceneScores(
         tokens=np.array(tokens),
         depth=np.full((1, 7), 0.5),

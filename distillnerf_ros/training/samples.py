@@ -18,7 +18,7 @@ from distillnerf_ros.world.scene import make_scene
 
 LIDAR_RAYS = 8192
 """Lidar points kept per sample; a sweep of the world has about three times as many."""
-VERSION = 1
+VERSION = 2
 """Counts changes of the world or of the layout that make cached samples stale."""
 
 

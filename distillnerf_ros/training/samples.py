@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -141,19 +142,23 @@ def _sample(arrays: dict[str, np.ndarray]) -> TrainSample:
 
 
 def augment(sample: TrainSample, generator: torch.Generator, drop_camera: float) -> TrainSample:
-    """Mirror the world left to right, shift colours, and lose a camera, each by chance.
+    """Mirror the world left to right, blur, shift colours, lose a camera: each by chance.
+
+    The blur stands for what resizing a large picture does to its edges.
 
     Args:
         sample: a glance with all its cameras.
         generator: source of chance.
         drop_camera: probability that one camera is missing.
     """
-    draw = torch.rand(7, generator=generator)
+    draw = torch.rand(8, generator=generator)
     if draw[0] < 0.5:
         sample = mirrored(sample)
     gain, contrast = 0.8 + 0.4 * draw[1], 0.8 + 0.4 * draw[2]
     tint = 0.95 + 0.1 * draw[3:6]
-    images = sample.rig.images * gain * tint[:, None, None]
+    images = sample.rig.images
+    images = images.lerp(F.avg_pool2d(images, 3, 1, 1, count_include_pad=False), 0.8 * draw[7])
+    images = images * gain * tint[:, None, None]
     images = ((images - 0.5) * contrast + 0.5).clamp(0, 1)
     rig = dataclasses.replace(sample.rig, images=images)
     if draw[6] < drop_camera:

@@ -23,6 +23,7 @@ from distillnerf_ros.query.occupancy import (
     occupancy_density,
     occupancy_probability,
     voxel_centers_m,
+    voxel_samples_m,
 )
 from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.query.text import DEFAULT_THRESHOLD, embed_prompts, relevancy_in_pca
@@ -102,7 +103,7 @@ class Pipeline:
         occupied = probability >= OCCUPIED_PROBABILITY
         labels = None
         if self._semantics is not None:
-            features = self.features(field, voxel_centers_m(self.device)[occupied])
+            features = self.voxel_features(field, voxel_centers_m(self.device)[occupied])
             labels = label_grid(occupied, self._semantics.labels(features))
         return Occupancy(probability, labels, observed_voxels(field.visibility, self.device))
 
@@ -112,6 +113,17 @@ class Pipeline:
     ) -> Float[Tensor, "*shape C"]:
         """Foundation features at points, in the teacher's PCA space."""
         return self.model.heads.features(field.latent(points_m))
+
+    @torch.inference_mode()
+    def voxel_features(
+        self, field: VoxelField, centers_m: Float[Tensor, "P 3"]
+    ) -> Float[Tensor, "P C"]:
+        """Foundation features of voxels: the mean of occupancy's two samples, by their density."""
+        points = centers_m + voxel_samples_m(centers_m.device)[:, None]
+        # The small number lets empty voxels still answer with their coarse features.
+        weights = field.density(points)[..., None] + 1e-3
+        latent = (weights * field.latent(points)).sum(dim=0) / weights.sum(dim=0)
+        return self.model.heads.features(latent)
 
     @property
     def semantics(self) -> Semantics:
@@ -190,7 +202,7 @@ class Pipeline:
         probability = occupancy_probability(occupancy_density(field, self.device))
         occupied = probability >= OCCUPIED_PROBABILITY
         points = voxel_centers_m(self.device)[occupied]
-        return points, probability[occupied], self.features(field, points)
+        return points, probability[occupied], self.voxel_features(field, points)
 
     @torch.inference_mode()
     def features_at_pixels(

@@ -71,9 +71,17 @@ def occupancy_density(field: Field, device: torch.device) -> Float[Tensor, "X Y 
 
     Fine cells are lower than a voxel (0.25 m in ``tiny``), and a road is thinner than both.
     """
+    above, below = voxel_samples_m(device)
     centers = voxel_centers_m(device)
-    quarter = centers.new_tensor([0.0, 0.0, VOXEL_M / 4])
-    return torch.maximum(field.density(centers + quarter), field.density(centers - quarter))
+    return torch.maximum(field.density(centers + above), field.density(centers + below))
+
+
+def voxel_samples_m(device: torch.device) -> Float[Tensor, "2 3"]:
+    """Offsets from a voxel's centre at which it is sampled: a quarter voxel above and below.
+
+    The centres themselves lie on borders of fine cells just where the road is.
+    """
+    return torch.tensor([[0.0, 0.0, VOXEL_M / 4], [0.0, 0.0, -VOXEL_M / 4]], device=device)
 
 
 def observed_voxels(visibility: Visibility, device: torch.device) -> Bool[Tensor, "X Y Z"]:

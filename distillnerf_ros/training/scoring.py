@@ -140,7 +140,7 @@ def class_scores(
     pipeline: Pipeline, semantics: Semantics, field: VoxelField, points_m: Float[Tensor, "P 3"]
 ) -> Float[np.ndarray, "P 17"]:
     """LERF relevancy, 0..1, of points to the 17 class names asked as prompts."""
-    features = pipeline.features(field, points_m.to(pipeline.device))
+    features = pipeline.voxel_features(field, points_m.to(pipeline.device))
     scores = relevancy_in_pca(features, semantics.pca, semantics.classes, semantics.negatives)
     return scores.cpu().numpy()
 

@@ -130,7 +130,7 @@ class Oracle(Pipeline):
         occupied = self.labels != 17
         return Occupancy(occupied.float(), self.labels, torch.ones_like(occupied))
 
-    def features(self, field: VoxelField, points_m: torch.Tensor) -> torch.Tensor:
+    def voxel_features(self, field: VoxelField, points_m: torch.Tensor) -> torch.Tensor:
         x, y, z = ((points_m - torch.tensor([-40.0, -40, -1])) / 0.4).floor().long().unbind(-1)
         return torch.eye(18)[self.labels[x, y, z].long()]
 

@@ -32,7 +32,7 @@ from distillnerf_ros.training.contrastive_step import (
 from distillnerf_ros.training.dense_eval import DenseScores, score_dense
 from distillnerf_ros.training.phrases import PhraseBook
 from distillnerf_ros.training.view_cache import load_views, render_views
-from distillnerf_ros.training.windows import Places, Views, Windows, cut_windows
+from distillnerf_ros.training.windows import Places, Views, Windows, cut_windows, patch_things
 from distillnerf_ros.training.words import teach_words
 
 VERB_HELP = "teach the small CLIP the words and looks of the procedural world"
@@ -40,6 +40,9 @@ EXAMPLE = (
     "distillnerf teach --out runs/clip --views runs/views --glances 400 --steps 3000 "
     "--json runs/clip.json"
 )
+
+_VIEWS_FOR_COMPONENTS = 400
+_SAMPLES_FOR_COMPONENTS = 20_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,14 +237,25 @@ def teach(
 
 @torch.no_grad()
 def fit_components(dense: DenseClip, views: Views, components: int, seed: int) -> Pca:
-    """Principal components of the dense features of whole views."""
-    rng = np.random.default_rng(seed)
-    samples = []
-    for view in rng.permutation(len(views.images))[:400]:
-        image = torch.from_numpy(views.images[view]).permute(2, 0, 1)[None].float() / 255
-        features = dense(image)[0].flatten(1).T
-        samples.append(features[torch.from_numpy(rng.permutation(len(features))[:128])])
-    return Pca.fit(torch.cat(samples), components)
+    """Principal components of the dense features of whole views, all classes counting alike.
+
+    By area alone the sky and the road would take most components, and cones and riders none.
+    """
+    torch.manual_seed(seed)
+    height, width = (
+        size // p * p for size, p in zip(views.things.shape[1:], dense.patch, strict=True)
+    )
+    labels = torch.tensor([thing.label for thing in views.table])
+    features, classes = [], []
+    for view in torch.randperm(len(views.images))[:_VIEWS_FOR_COMPONENTS].tolist():
+        image = torch.from_numpy(views.images[view, :height, :width]).permute(2, 0, 1)[None]
+        things = torch.from_numpy(views.things[view, :height, :width])[None].long()
+        features.append(dense(image.float() / 255)[0].flatten(1).T)
+        classes.append(labels[patch_things(things, views.table, dense.patch[0]).flatten()])
+    every, shown = torch.cat(features), torch.cat(classes)
+    weights = 1.0 / torch.bincount(shown)[shown]
+    drawn = torch.multinomial(weights, _SAMPLES_FOR_COMPONENTS, replacement=True)
+    return Pca.fit(every[drawn], components)
 
 
 def export(model: Any, pca: Pca, folder: Path) -> None:

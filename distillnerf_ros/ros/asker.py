@@ -23,8 +23,9 @@ from distillnerf_ros.ros.messages import stamp_ns
 EXAMPLE = """example:
   python -m distillnerf_ros.ros.asker answers.jsonl --prompts "a bus" "somebody crossing\""""
 
-CALL_TIMEOUT_S = 90.0
-"""After this time without an answer the question is given up and asked anew."""
+CALL_TIMEOUT_S = 20.0
+"""After this time without an answer the question is asked anew: a server that has not discovered
+its client yet drops the answer."""
 
 
 def call(node: Node, client: Client, request: Any) -> Any | None:

@@ -67,10 +67,16 @@ class Health:
 
     def camera_problem(self, camera: str, kind: str, message: str) -> None:
         """Count what makes one camera's image unusable, and log it."""
-        health = self.cameras[camera]
-        health.problems[kind] += 1
-        health.last_problem = message
-        self._log((camera, kind), message)
+        self.camera_problems(kind, {camera: message})
+
+    def camera_problems(self, kind: str, messages: Mapping[str, str]) -> None:
+        """Count the same kind of problem of several cameras, and log it once."""
+        for camera, message in messages.items():
+            self.cameras[camera].problems[kind] += 1
+            self.cameras[camera].last_problem = message
+        first, *others = messages
+        also = f" (likewise {', '.join(others)})" if others else ""
+        self._log((",".join(messages), kind), messages[first] + also)
 
     def problem(self, kind: str, message: str) -> None:
         """Count what makes a whole glance or an output unusable, and log it."""

@@ -117,8 +117,7 @@ class Perception:
             prepared = prepare_glance(
                 self._parameters.cameras, posed.inputs, self.pipeline.image_size, self._pool
             )
-        for camera, error in prepared.errors.items():
-            self._health.camera_problem(camera, _kind(error), str(error))
+        self._report(prepared.errors)
         usable = int(prepared.rig.valid.sum())
         if usable < self._parameters.fewest_cameras:
             self._too_few(usable)
@@ -129,29 +128,36 @@ class Perception:
 
     def _posed(self, glance: Glance) -> PosedGlance | None:
         deadline_s = self._frames.deadline_s()
-        inputs = tuple(
-            self._input(frame, glance.reference_ns, deadline_s) if frame else None
-            for frame in glance.frames
-        )
-        usable = sum(one is not None for one in inputs)
+        inputs: list[CameraInput | None] = [None] * len(glance.frames)
+        errors: dict[str, DistillNerfError] = {}
+        for frame in glance.present:
+            try:
+                inputs[frame.camera] = self._input(frame, glance.reference_ns, deadline_s)
+            except DistillNerfError as error:
+                errors[self._parameters.cameras[frame.camera]] = error
+        self._report(errors)
+        usable = len(glance.present) - len(errors)
         if usable < self._parameters.fewest_cameras:
             self._too_few(usable)
             return None
-        return PosedGlance(glance, inputs)
+        return PosedGlance(glance, tuple(inputs))
 
-    def _input(self, frame: Frame, reference_ns: int, deadline_s: float) -> CameraInput | None:
+    def _input(self, frame: Frame, reference_ns: int, deadline_s: float) -> CameraInput:
         name = self._parameters.cameras[frame.camera]
-        try:
-            calibration = self._calibration(name)
-            pose = self._frames.ego_from(
-                frame.image.header.frame_id, frame.stamp_ns, reference_ns, deadline_s
-            )
-        except DistillNerfError as error:
-            text = str(error)
-            named = text if name in text else f"{name}: {text}"
-            self._health.camera_problem(name, _kind(error), named)
-            return None
+        calibration = self._calibration(name)
+        pose = self._frames.ego_from(
+            frame.image.header.frame_id, frame.stamp_ns, reference_ns, deadline_s
+        )
         return CameraInput(name, frame.image, calibration, pose)
+
+    def _report(self, errors: Mapping[str, DistillNerfError]) -> None:
+        """Count what makes cameras unusable; one log line per kind of problem."""
+        kinds: dict[str, dict[str, str]] = {}
+        for name, error in errors.items():
+            text = str(error)
+            kinds.setdefault(_kind(error), {})[name] = text if name in text else f"{name}: {text}"
+        for kind, texts in kinds.items():
+            self._health.camera_problems(kind, texts)
 
     def _calibration(self, name: str) -> Calibration:
         image_topic, info_topic, _ = self._parameters.camera_topics(name)

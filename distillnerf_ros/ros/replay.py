@@ -28,7 +28,7 @@ EXAMPLE = """example:
 MAX_SLEEP_S = 0.05
 """An interrupt is noticed within this time."""
 
-SETTLE_S = 0.5
+SETTLE_S = 1.0
 """Between the last awaited subscriber and the first message: discovery is not symmetric."""
 
 TAIL_S = 0.5

@@ -3,14 +3,15 @@
 import math
 from collections.abc import Callable
 from concurrent.futures import CancelledError
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Future as ConcurrentFuture
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from distillnerf_msgs.srv import QueryImage, QueryText, RenderView
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
+from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo
 
 from distillnerf_ros.cameras import CameraRig
@@ -25,9 +26,6 @@ from distillnerf_ros.ros.perception import Perception
 from distillnerf_ros.ros.scene import Scene
 from distillnerf_ros.ros.worker import Worker
 
-ANSWER_TIMEOUT_S = 60.0
-"""A question waits at most this long for its turn and its answer."""
-
 IMAGE_THRESHOLD = 0.8
 """Cosine similarity from which a voxel looks like the patch of an image query."""
 
@@ -40,10 +38,13 @@ class Services:
     """Answers questions about the newest glance. ``running`` is set while the node is active."""
 
     def __init__(self, node: Node, frames: Callable[[], EgoFrames]) -> None:
-        """Create the services, in a group of their own so that they never stop other callbacks."""
+        """Create the services. They are coroutines: a question that waits stops no callback.
+
+        The group has to be reentrant: a waiting coroutine keeps any other group to itself.
+        """
         self._node, self._frames = node, frames
         self.running: tuple[Worker[Any], Perception] | None = None
-        group = MutuallyExclusiveCallbackGroup()
+        group = ReentrantCallbackGroup()
         self._services = [
             node.create_service(kind, f"~/{name}", answer, callback_group=group)
             for name, kind, answer in (
@@ -58,22 +59,24 @@ class Services:
         for service in self._services:
             self._node.destroy_service(service)
 
-    def _on_query_text(
+    async def _on_query_text(
         self, request: QueryText.Request, response: QueryText.Response
     ) -> QueryText.Response:
-        return self._answer(response, lambda p: query_text(p, request, response))
+        return await self._answer(response, lambda p: query_text(p, request, response))
 
-    def _on_query_image(
+    async def _on_query_image(
         self, request: QueryImage.Request, response: QueryImage.Response
     ) -> QueryImage.Response:
-        return self._answer(response, lambda p: query_image(p, request, response))
+        return await self._answer(response, lambda p: query_image(p, request, response))
 
-    def _on_render_view(
+    async def _on_render_view(
         self, request: RenderView.Request, response: RenderView.Response
     ) -> RenderView.Response:
-        return self._answer(response, lambda p: render_view(p, self._frames(), request, response))
+        return await self._answer(
+            response, lambda p: render_view(p, self._frames(), request, response)
+        )
 
-    def _answer(self, response: Response, fill: Callable[[Perception], None]) -> Response:
+    async def _answer(self, response: Response, fill: Callable[[Perception], None]) -> Response:
         """Run a question in the worker and turn every failure into a message."""
         response.success = False
         if self.running is None:
@@ -84,19 +87,31 @@ class Services:
             return response
         worker, perception = self.running
         try:
-            worker.ask(lambda: fill(perception)).result(ANSWER_TIMEOUT_S)
+            await self._soon(worker.ask(lambda: fill(perception)))
         except DistillNerfError as error:
             response.message = str(error)
         except CancelledError:
             response.message = "the node was deactivated before the question could be answered"
-        except FutureTimeoutError:
-            response.message = f"no answer within {ANSWER_TIMEOUT_S} s; the model is too slow"
         except Exception as error:
             response.message = f"unexpected {type(error).__name__}: {error}"
             self._node.get_logger().error(response.message)
         else:
             response.success = True
         return response
+
+    async def _soon(self, answer: ConcurrentFuture[None]) -> None:
+        """Wait for the worker without holding the executor."""
+        executor = self._node.executor
+        assert executor is not None, "a service is only called by an executor"
+        done: Future[None] = Future(executor=executor)
+
+        def wake(_: ConcurrentFuture[None]) -> None:
+            done.set_result(None)
+            executor.wake()  # a result alone does not interrupt the executor's wait
+
+        answer.add_done_callback(wake)
+        await done
+        answer.result()
 
 
 # The questions, run in the worker's thread ---------------------------------------------------

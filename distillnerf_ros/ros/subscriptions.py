@@ -41,8 +41,10 @@ class CameraSubscriptions:
         for index, camera in enumerate(parameters.cameras):
             image_topic, info_topic, compressed = parameters.camera_topics(camera)
             kind = CompressedImage if compressed else Image
-            self._subscribe(kind, image_topic, camera, self._image_callback(index, camera))
-            self._subscribe(CameraInfo, info_topic, camera, self._info_callback(camera))
+            on_incompatible = self._incompatible_callback(camera, image_topic)
+            on_image = self._image_callback(index, camera)
+            self._subscribe(kind, image_topic, on_image, on_incompatible)
+            self._subscribe(CameraInfo, info_topic, self._info_callback(camera))
 
     def close(self) -> None:
         """Destroy the subscriptions."""
@@ -50,8 +52,28 @@ class CameraSubscriptions:
             self._node.destroy_subscription(subscription)
 
     def _subscribe(
-        self, kind: type, topic: str, camera: str, callback: Callable[[Any], None]
+        self,
+        kind: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        on_incompatible: Callable[[Any], None] | None = None,
     ) -> None:
+        # No default handlers: each costs the executor time for every message of the node.
+        events = SubscriptionEventCallbacks(
+            incompatible_qos=on_incompatible, use_default_callbacks=False
+        )
+        self._subscriptions.append(
+            self._node.create_subscription(
+                kind,
+                topic,
+                callback,
+                qos_profile_sensor_data,
+                event_callbacks=events,
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+        )
+
+    def _incompatible_callback(self, camera: str, topic: str) -> Callable[[Any], None]:
         def on_incompatible(event: Any) -> None:
             policy = qos_policy_name_from_kind(event.last_policy_kind)
             self._health.cameras[camera].incompatible_qos = policy
@@ -59,16 +81,7 @@ class CameraSubscriptions:
                 camera, "qos", f"{camera}: a publisher of {topic} offers an incompatible {policy}"
             )
 
-        self._subscriptions.append(
-            self._node.create_subscription(
-                kind,
-                topic,
-                callback,
-                qos_profile_sensor_data,
-                event_callbacks=SubscriptionEventCallbacks(incompatible_qos=on_incompatible),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            )
-        )
+        return on_incompatible
 
     def _image_callback(self, index: int, camera: str) -> Callable[[Any], None]:
         def on_image(message: Any) -> None:

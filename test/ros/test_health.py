@@ -37,6 +37,15 @@ def test_other_problems_and_other_cameras_are_not_hidden(clock):
     assert lines == ["A image", "A tf", "B image", "query"]
 
 
+def test_several_cameras_with_one_problem_are_one_line(clock):
+    lines = []
+    watch = Health(lines.append, {"A": "/a", "B": "/b", "C": "/c"})
+    watch.camera_problems("tf", {"A": "A has no pose", "B": "B has no pose"})
+    assert lines == ["A has no pose (likewise B)"]
+    assert [camera.problems["tf"] for camera in watch.cameras.values()] == [1, 1, 0]
+    assert watch.cameras["B"].last_problem == "B has no pose"
+
+
 def test_rate_and_silence(clock):
     camera = Health(lambda line: None, {"A": "/a"}).cameras["A"]
     assert camera.rate_hz() == 0.0

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("distillnerf_msgs")
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from distillnerf_msgs.srv import QueryImage, QueryText, RenderView
 from lifecycle_msgs.srv import GetState
 from nav_msgs.msg import OccupancyGrid
@@ -356,6 +356,17 @@ def test_services_stay_quick_while_frames_stream(vehicle, node):
         get_parameter(vehicle, "queries")
         slowest_s = max(slowest_s, time.monotonic() - start_s)
     assert slowest_s < 2.0
+
+
+def test_silent_cameras_are_warned_of_with_the_cause(vehicle, node, diagnostics):
+    assert set_parameter(vehicle, "no_image_warn_s", 1.0).successful
+    expected = "s on /CAM_FRONT/image_rect_compressed"
+    wait_until(lambda: status(diagnostics, "camera CAM_FRONT")[0].level == DiagnosticStatus.WARN)
+    entry, _ = status(diagnostics, "camera CAM_FRONT")
+    assert expected in entry.message
+    assert "its publisher is there but silent" in entry.message
+    wait_until(lambda: expected in node.output())
+    assert set_parameter(vehicle, "no_image_warn_s", 60.0).successful
 
 
 def test_time_that_jumps_back_starts_over(vehicle, node, depths):

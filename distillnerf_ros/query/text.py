@@ -24,8 +24,8 @@ TEMPLATES: tuple[str, ...] = ("{}", "a photo of {}", "a picture of {}", "there i
 RELEVANCY_SCALE = 10.0
 """Inverse temperature of the pairwise softmax (LERF's)."""
 
-DEFAULT_THRESHOLD = 0.6
-"""Relevancy from which a point counts as a hit; 0.5 is neutral."""
+DEFAULT_THRESHOLD = 0.5
+"""Relevancy of a hit: nearer to the prompt than to any phrase that fits everything."""
 
 
 def embed_prompts(

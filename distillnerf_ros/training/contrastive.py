@@ -8,6 +8,7 @@ dense features of the result are the targets the voxel field is distilled from.
 """
 
 import argparse
+import copy
 import dataclasses
 import json
 import math
@@ -37,7 +38,7 @@ from distillnerf_ros.training.words import teach_words
 
 VERB_HELP = "teach the small CLIP the words and looks of the procedural world"
 EXAMPLE = (
-    "distillnerf teach --out runs/clip --views runs/views --glances 400 --steps 3000 "
+    "distillnerf teach --out runs/clip --views runs/views --glances 400 --steps 1600 "
     "--json runs/clip.json"
 )
 
@@ -172,7 +173,7 @@ class Teaching:
 
     def averaged(self) -> Any:
         """A model with the moving average as weights."""
-        model, _ = load_clip(EMBEDDED_CLIP, pretrained=False)
+        model = copy.deepcopy(self.model)
         model.load_state_dict(self.average)
         return model.eval()
 

@@ -77,10 +77,10 @@ class Places:
     """Where to look for each class: some pixels of it in every view that shows it.
 
     Attributes:
-        by_class: per class that occurs, (K, 3) view, row and column of pixels.
+        by_class: per class that occurs, (P, 3) view, row and column of pixels.
     """
 
-    by_class: tuple[Int[np.ndarray, "K 3"], ...]
+    by_class: tuple[Int[np.ndarray, "_ 3"], ...]
 
     @classmethod
     def of(cls, views: Views, per_view: int = 4, seed: int = 0) -> "Places":

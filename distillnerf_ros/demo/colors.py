@@ -15,6 +15,8 @@ NOTHING = (24, 26, 34)
 """Colour of pixels where nothing is hit."""
 NEUTRAL_RELEVANCY = 0.5
 """Relevancy of what looks as much like the prompt as like anything."""
+CERTAIN_RELEVANCY = 0.8
+"""Relevancy from which a pixel glows at full strength."""
 
 
 def turbo(values: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape 3"]:
@@ -63,8 +65,8 @@ def heat_overlay(picture: Picture, relevancy: Float[np.ndarray, "H W"]) -> Pictu
         relevancy: 0..1; NaN glows nowhere.
     """
     grey = picture.mean(axis=2, keepdims=True).repeat(3, axis=2) * 0.55
-    strength = np.nan_to_num((relevancy - NEUTRAL_RELEVANCY) / (1 - NEUTRAL_RELEVANCY))
-    strength = strength.clip(0, 1)
+    above = (relevancy - NEUTRAL_RELEVANCY) / (CERTAIN_RELEVANCY - NEUTRAL_RELEVANCY)
+    strength = np.nan_to_num(above).clip(0, 1)
     glow = turbo(0.35 + 0.6 * strength).astype(np.float32)
     alpha = np.sqrt(strength)[..., None] * 0.9
     return (grey * (1 - alpha) + glow * alpha).round().astype(np.uint8)

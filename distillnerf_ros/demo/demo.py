@@ -38,8 +38,8 @@ PROMPTS = (
     "an elephant",
 )
 """What the demo asks; the last is never there."""
-QUERIES = ("a car",)
-"""Standing query, drawn as heat."""
+QUERIES = ("a car", "a tree")
+"""Standing queries, drawn as heat."""
 SIZES = ("1600x900", "800x450", "400x225")
 """Widths and heights of the images of the procedural scene to choose from."""
 PICTURE_PX = (270, 480)
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     nuscenes.add_dataset_arguments(parser, required=False)
     add = parser.add_argument
     add("--out", type=Path, default=Path("demo_output"), metavar="DIR", help="default demo_output")
-    add("--seed", type=int, default=7, help="of the procedural scene (without --dataroot)")
+    add("--seed", type=int, default=12, help="of the procedural scene (without --dataroot)")
     add("--seconds", type=float, default=6.0, metavar="S", help="length of that scene")
     add("--size", choices=SIZES, default="800x450", help="of its images; default 800x450")
     add("--weights", default="tiny", help="shipped weights by name, or a .safetensors file")

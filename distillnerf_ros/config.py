@@ -201,8 +201,13 @@ def tiny() -> ModelConfig:
         fine_depth=FineDepthConfig(
             candidates=5, step_fraction=0.03, step_max_m=1.0, hidden_channels=16
         ),
+        # Fine cells of 0.4 x 0.4 x 0.2 m whose borders are also borders of Occ3D's voxels.
         grid=GridConfig(
-            coarse_shape=(80, 80, 16), max_coarse_voxels=16_000, max_fine_voxels=160_000
+            inner_xy_m=51.2,
+            inner_z_m=5.12,
+            coarse_shape=(80, 80, 16),
+            max_coarse_voxels=16_000,
+            max_fine_voxels=160_000,
         ),
         voxels=VoxelConfig(
             fine_channels=12,

@@ -69,7 +69,7 @@ def occupancy_probability(density: Float[Tensor, "*shape"]) -> Float[Tensor, "*s
 def occupancy_density(field: Field, device: torch.device) -> Float[Tensor, "X Y Z"]:
     """Density of every voxel: the larger of two samples a quarter voxel above and below.
 
-    Fine cells are lower than a voxel (0.25 m in ``tiny``), and a road is thinner than both.
+    Fine cells are lower than a voxel (0.2 m in ``tiny``: one sample each), and a road is thinner.
     """
     above, below = voxel_samples_m(device)
     centers = voxel_centers_m(device)

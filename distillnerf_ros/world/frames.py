@@ -65,11 +65,6 @@ class Glance:
         """Lidar points in the ego frame, metres."""
         return self.lidar.points
 
-    @property
-    def lidar_labels(self) -> UInt8[Tensor, " P"]:
-        """Occ3D class of each lidar point."""
-        return self.lidar.labels
-
 
 def glance(
     scene: Scene,

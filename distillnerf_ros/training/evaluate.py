@@ -1,6 +1,7 @@
 """Judging weights on a nuScenes-format data set, beside answers that look at no image."""
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import math
@@ -18,7 +19,9 @@ from distillnerf_ros.data.nuscenes import NuScenes
 from distillnerf_ros.errors import ConfigError, DatasetError
 from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.training.figures import Figures, figures
+from distillnerf_ros.training.judge import Judge
 from distillnerf_ros.training.scoring import SceneScores, score_scene
+from distillnerf_ros.training.table import summary
 
 VERB_HELP = "judge weights on a nuScenes-format data set, beside simple baselines"
 EXAMPLE = (
@@ -71,6 +74,7 @@ def evaluate(
         ImageError: an image is.
     """
     scenes: dict[str, SceneScores] = {}
+    judge = Judge(pipeline)
     with tqdm(total=sum(map(len, frames.values())), unit="frame", desc="eval") as bar:
         for name, tokens in frames.items():
             path = parts / f"{name}.npz" if parts else None
@@ -78,7 +82,7 @@ def evaluate(
                 scenes[name] = SceneScores.load(path)
                 bar.update(len(tokens))
                 continue
-            scenes[name] = score_scene(nusc, tokens, pipeline, bar.update)
+            scenes[name] = score_scene(nusc, tokens, judge, bar.update)
             if path is not None:
                 scenes[name].save(path)
     return figures(scenes, (len(CAMERA_NAMES), *pipeline.depth_size))
@@ -87,7 +91,8 @@ def evaluate(
 def parts_folder(json_file: Path, weights: Path, frames: dict[str, list[str]]) -> Path:
     """Where unfinished work on exactly these weights and frames is kept, beside the JSON file."""
     digest = hashlib.sha256(weights.read_bytes())
-    digest.update(json.dumps(frames).encode())
+    columns = [field.name for field in dataclasses.fields(SceneScores)]
+    digest.update(json.dumps([columns, frames]).encode())
     return json_file.with_name(f".{json_file.name}.{digest.hexdigest()[:12]}.parts")
 
 
@@ -105,54 +110,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _cell(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
-
-
-_TABLE = (
-    ("depth AbsRel (lower is better)", ("depth", "abs_rel"), ("per_pixel_mean", "flat_road")),
-    ("depth delta < 1.25", ("depth", "d1"), ("per_pixel_mean", "flat_road")),
-    ("occupancy IoU, camera mask", ("occupancy", "iou"), ("majority_voxel", "flat_road")),
-    ("occupancy mIoU, 17 classes", ("occupancy", "miou_17"), ("flat_road",)),
-    ("text query mAP, class names", ("query", "map"), ("class_prior",)),
-)
-
-
-def _look_up(content: Figures | None, path: tuple[str, ...]) -> float | None:
-    for key in path:
-        content = None if content is None else content[key]
-    return content  # type: ignore[return-value]
-
-
-def summary(content: Figures) -> str:
-    """The headline figures with their baselines, then a line per scene."""
-    lines = [f"{'':34}{'model':>8}   baselines"]
-    for title, path, baselines in _TABLE:
-        others = [
-            f"{name} {_cell(_look_up(content['baselines'][name], path))}" for name in baselines
-        ]
-        lines.append(f"{title:34}{_cell(_look_up(content, path)):>8}   {', '.join(others)}")
-    color, speed = content["reconstruction"], content["speed"]
-    lines += [
-        f"{'reconstruction PSNR / SSIM':34}{_cell(color['psnr'], 2):>8} / {_cell(color['ssim'])}",
-        f"{'speed, frames per second':34}{_cell(speed['frames_hz'], 2):>8}   encode "
-        f"{speed['encode_s']:.3f} s, depth {speed['depth_s']:.3f} s, occupancy "
-        f"{speed['occupancy_s']:.3f} s",
-        "",
-        f"{'scene':24}{'frames':>7}{'AbsRel':>8}{'d1':>8}{'IoU':>8}{'mAP':>8}{'PSNR':>8}",
-    ]
-    for name, one in content["scenes"].items():
-        cells = [
-            _cell(one["depth"]["abs_rel"]),
-            _cell(one["depth"]["d1"]),
-            _cell(one["occupancy"]["iou"]),
-            _cell(one["query"]["map"]),
-            _cell(one["reconstruction"]["psnr"], 2),
-        ]
-        lines.append(f"{name:24}{one['frames']:>7}" + "".join(f"{cell:>8}" for cell in cells))
-    return "\n".join(lines)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

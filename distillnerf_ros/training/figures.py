@@ -5,10 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from distillnerf_ros.query.text import DEFAULT_THRESHOLD
 from distillnerf_ros.taxonomy import OCC3D_CLASSES
+from distillnerf_ros.training.absent import absent_rejection, recall, strictest_threshold
 from distillnerf_ros.training.baselines import DepthSums, VoxelCounts
+from distillnerf_ros.training.feature_error import feature_psnr
+from distillnerf_ros.training.judge import STAGES
 from distillnerf_ros.training.metrics import (
     F_MIOU,
     MIOU_15,
@@ -18,7 +22,8 @@ from distillnerf_ros.training.metrics import (
     depth_errors,
     mean_depth_errors,
 )
-from distillnerf_ros.training.scoring import STAGES, SceneScores
+from distillnerf_ros.training.ray_iou import DISTANCES_M, RayCounts
+from distillnerf_ros.training.scoring import SceneScores
 
 Scenes = Mapping[str, SceneScores]
 """Scores by scene name."""
@@ -34,10 +39,12 @@ def figures(scenes: Scenes, depth_shape: tuple[int, int, int]) -> Figures:
         depth_shape: cameras, rows and columns of the depth images.
     """
     return {
+        "reconstruction": _colour(scenes, "psnr", "ssim"),
+        "novel_view": _colour(scenes, "next_psnr", "next_ssim"),
         "depth": _depth(scenes),
-        "occupancy": _occupancy(Confusion(_total(scenes, "confusion"))),
+        "occupancy": _occupancy(_total(scenes, "confusion"), _total(scenes, "rays")),
+        "features": _features(scenes, "feature_squared"),
         "query": _query(scenes),
-        "reconstruction": _reconstruction(scenes),
         "speed": _speed(scenes),
         "baselines": _baselines(scenes, depth_shape),
         "scenes": {name: _scene(scores) for name, scores in scenes.items()},
@@ -58,9 +65,11 @@ def _errors(rows: Float[np.ndarray, "F 7"]) -> Figures:
 
 
 def _depth(scenes: Scenes) -> Figures:
-    no_hit = _rows(scenes, "no_hit")
-    share = float(np.nanmean(no_hit)) if not np.isnan(no_hit).all() else float("nan")
-    return {**_errors(_rows(scenes, "depth")), "no_hit": share}
+    return {
+        **_errors(_rows(scenes, "depth")),
+        "no_hit": _mean(_rows(scenes, "no_hit")),
+        "every_point": _errors(_rows(scenes, "every_depth")),
+    }
 
 
 def _by_class(values: Float[np.ndarray, " 17"]) -> Figures:
@@ -71,12 +80,15 @@ def _mean(values: np.ndarray) -> float:
     return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
 
 
-def _occupancy(confusion: Confusion) -> Figures:
+def _occupancy(voxels: Int[np.ndarray, "18 18"], ray_counts: Int[np.ndarray, "5 17"]) -> Figures:
+    confusion, rays = Confusion(voxels), RayCounts(ray_counts).by_distance()
     return {
         "iou": confusion.geometric_iou(),
         "miou_17": confusion.mean_iou(),
         "miou_15": confusion.mean_iou(MIOU_15),
         "f_miou": confusion.mean_iou(F_MIOU),
+        "ray_iou": float(rays.mean()),
+        **{f"ray_iou_{limit:.0f}m": float(v) for limit, v in zip(DISTANCES_M, rays, strict=True)},
         "per_class": _by_class(confusion.class_iou()),
     }
 
@@ -88,11 +100,33 @@ def _ranking(scenes: Scenes) -> RankingCounts:
 def _query(scenes: Scenes) -> Figures:
     """One ranking per class over the visible occupied voxels of all frames together."""
     precision = _ranking(scenes).average_precisions()
-    return {"map": _mean(precision), "per_class": _by_class(precision)}
+    best, there = _rows(scenes, "best"), _rows(scenes, "presence")
+    strictest = strictest_threshold(best, there)
+    if np.isnan(precision).all():  # weights without features reject everything
+        best, there, strictest = best[:0], there[:0], float("nan")
+    return {
+        "map": _mean(precision),
+        **_detection(best, there, DEFAULT_THRESHOLD),
+        "at_half_recall": _detection(best, there, strictest),
+        "per_class": _by_class(precision),
+    }
 
 
-def _reconstruction(scenes: Scenes) -> Figures:
-    return {name: _mean(_rows(scenes, name)) for name in ("psnr", "ssim")}
+def _detection(best: np.ndarray, there: np.ndarray, threshold: float) -> Figures:
+    return {
+        "absent_rejection": absent_rejection(best, there, threshold),
+        "recall": recall(best, there, threshold),
+        "threshold": threshold,
+    }
+
+
+def _colour(scenes: Scenes, psnr: str, ssim: str) -> Figures:
+    return {"psnr": _mean(_rows(scenes, psnr)), "ssim": _mean(_rows(scenes, ssim))}
+
+
+def _features(scenes: Scenes, squared: str) -> Figures:
+    names = (squared, "feature_low", "feature_high")
+    return {"psnr": feature_psnr(*(_rows(scenes, name) for name in names))}
 
 
 def _speed(scenes: Scenes) -> Figures:
@@ -103,11 +137,13 @@ def _speed(scenes: Scenes) -> Figures:
 
 def _baselines(scenes: Scenes, depth_shape: tuple[int, int, int]) -> Figures:
     prevalence = _ranking(scenes).prevalence()
-    flat = _occupancy(Confusion(_total(scenes, "flat_confusion")))
+    flat = _occupancy(_total(scenes, "flat_confusion"), _total(scenes, "flat_rays"))
     return {
         "per_pixel_mean": {"depth": _mean_depth_figures(scenes, depth_shape)},
         "flat_road": {"depth": _errors(_rows(scenes, "flat_depth")), "occupancy": flat},
         "majority_voxel": {"occupancy": {"iou": _majority_iou(scenes)}},
+        "still_picture": {"novel_view": _colour(scenes, "still_psnr", "still_ssim")},
+        "mean_feature": {"features": _features(scenes, "feature_mean_squared")},
         "class_prior": {"query": {"map": _mean(prevalence), "per_class": _by_class(prevalence)}},
     }
 
@@ -150,11 +186,15 @@ def _majority_iou(scenes: Scenes) -> float | None:
 
 def _scene(scores: SceneScores) -> Figures:
     alone = {"": scores}
+    occupancy = _occupancy(scores.confusion, scores.rays)
+    query = _query(alone)
     return {
         "frames": len(scores.tokens),
-        "depth": _depth(alone),
-        "occupancy": {"iou": Confusion(scores.confusion).geometric_iou()},
-        "query": {"map": _query(alone)["map"]},
-        "reconstruction": _reconstruction(alone),
+        "reconstruction": _colour(alone, "psnr", "ssim"),
+        "novel_view": _colour(alone, "next_psnr", "next_ssim"),
+        "depth": _errors(scores.depth),
+        "occupancy": {name: occupancy[name] for name in ("iou", "miou_17", "miou_15", "ray_iou")},
+        "features": _features(alone, "feature_squared"),
+        "query": {name: query[name] for name in ("map", "absent_rejection", "recall")},
         "abs_rel_by_frame": scores.depth[:, 0].tolist(),
     }

@@ -12,7 +12,8 @@ from distillnerf_ros.errors import DatasetError
 from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.taxonomy import FREE_LABEL, OCC3D_COLORS
 from distillnerf_ros.training.figures import Figures
-from distillnerf_ros.training.scoring import Answer, Frame, answer, load_frame, predicted_labels
+from distillnerf_ros.training.judge import Answer, answer, predicted_labels
+from distillnerf_ros.training.truth import Frame, load_frame
 
 _EXTREMES = 3
 _BACKGROUND = (24, 24, 24)
@@ -119,7 +120,7 @@ def draw_extremes(
     chosen = [("best", one) for one in order[:count]]
     chosen += [("worst", one) for one in order[count:][::-1][:_EXTREMES]]
     for kind, (error, name, token) in chosen:
-        frame = load_frame(nusc, token, pipeline)
+        frame = load_frame(nusc, token, pipeline.image_size, pipeline.depth_size)
         picture = draw_frame(frame, answer(pipeline, frame.rig))
         path = folder / f"{kind}_{error:.3f}_{name}_{frames[name].index(token):02d}.png"
         if not cv2.imwrite(str(path), picture[..., ::-1]):

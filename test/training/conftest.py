@@ -1,6 +1,7 @@
 """Two scenes of one keyframe each, on a flat empty road: every baseline's figure is known."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,19 +55,15 @@ def write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def scene(root: Path, name: str, stamp_us: int, with_car: bool) -> dict[str, list[dict]]:
-    tables = SceneTables(name, f"log-{name}", "nowhere", "2018-08-01")
-    tables.add_map("maps/flat.png")
-    for camera in CAMERA_NAMES:
-        tables.add_sensor(camera, ego_from_camera(camera), K)
-    ego_from_lidar = np.eye(4)
-    ego_from_lidar[2, 3] = LIDAR_HEIGHT_M
-    tables.add_sensor("LIDAR_TOP", ego_from_lidar)
+def keyframe(
+    root: Path, tables: SceneTables, stamp_us: int, map_from_ego: np.ndarray, with_car: bool
+) -> str:
+    """Grey images, lidar and labels of one keyframe; its sample token."""
     sample = tables.add_sample(stamp_us)
     picture = np.full((*SIZE, 3), 120, np.uint8)
     for channel in (*CAMERA_NAMES, "LIDAR_TOP"):
         size = SIZE if channel in CAMERA_NAMES else (0, 0)
-        tables.add_sample_data(channel, stamp_us, sample, np.eye(4), True, size)
+        tables.add_sample_data(channel, stamp_us, sample, map_from_ego, True, size)
         lidar = channel == "LIDAR_TOP"
         data = road_points().tobytes() if lidar else cv2.imencode(".jpg", picture)[1].tobytes()
         write(root / tables.filename(channel, stamp_us, True), data)
@@ -76,23 +73,73 @@ def scene(root: Path, name: str, stamp_us: int, with_car: bool) -> dict[str, lis
         semantics[110:112, 100:102, 3:5] = CAR
     mask = np.zeros(semantics.shape, bool)
     mask[100:] = True  # the half ahead
-    write_labels(
-        root / "gts" / name / sample / "labels.npz", OccupancyTruth(semantics, mask, mask)
-    )
+    truth = OccupancyTruth(semantics, mask, mask)
+    write_labels(root / "gts" / tables.name / sample / "labels.npz", truth)
+    return sample
+
+
+def scene(
+    root: Path, name: str, stamp_us: int, with_car: bool, poses: Sequence[np.ndarray]
+) -> dict[str, list[dict]]:
+    """One keyframe, half a second apart, at each pose of the vehicle."""
+    tables = SceneTables(name, f"log-{name}", "nowhere", "2018-08-01")
+    tables.add_map("maps/flat.png")
+    for camera in CAMERA_NAMES:
+        tables.add_sensor(camera, ego_from_camera(camera), K)
+    ego_from_lidar = np.eye(4)
+    ego_from_lidar[2, 3] = LIDAR_HEIGHT_M
+    tables.add_sensor("LIDAR_TOP", ego_from_lidar)
+    for index, pose in enumerate(poses):
+        keyframe(root, tables, stamp_us + index * 500_000, pose, with_car)
     return tables.finish("a flat road")
+
+
+def write_road(root: Path, scenes: dict[str, Sequence[np.ndarray]]) -> None:
+    """A data set of scenes, each with its poses; a car stands in the first scene alone."""
+    (root / "maps").mkdir()
+    cv2.imwrite(str(root / "maps/flat.png"), np.full((8, 8), 255, np.uint8))
+    rows = [
+        scene(root, name, 1_533_000_000_000_000 + index * 60_000_000, index == 0, poses)
+        for index, (name, poses) in enumerate(scenes.items())
+    ]
+    write_tables(root, "v1.0-flat", rows, {"val": list(scenes)[1:]})
+    # without lidarseg labels there must be no lidarseg table
+    (root / "v1.0-flat" / "lidarseg.json").unlink()
 
 
 @pytest.fixture(scope="session")
 def flat_road(tmp_path_factory: pytest.TempPathFactory) -> FlatRoad:
     """The data set; read only."""
     data = FlatRoad(tmp_path_factory.mktemp("flat_road"))
-    (data.root / "maps").mkdir()
-    cv2.imwrite(str(data.root / "maps/flat.png"), np.full((8, 8), 255, np.uint8))
-    rows = [
-        scene(data.root, name, 1_533_000_000_000_000 + index * 60_000_000, index == 0)
-        for index, name in enumerate(data.scenes)
-    ]
-    write_tables(data.root, "v1.0-flat", rows, {"val": [data.scenes[1]]})
-    # without lidarseg labels there must be no lidarseg table
-    (data.root / "v1.0-flat" / "lidarseg.json").unlink()
+    write_road(data.root, {name: [np.eye(4)] for name in data.scenes})
+    return data
+
+
+def turn_and_shift(yaw_rad: float, x_m: float, y_m: float) -> np.ndarray:
+    """A pose on the road."""
+    pose = np.eye(4)
+    c, s = np.cos(yaw_rad), np.sin(yaw_rad)
+    pose[:2] = [[c, -s, 0, x_m], [s, c, 0, y_m]]
+    return pose
+
+
+@dataclasses.dataclass(frozen=True)
+class Drive:
+    """A data set with one scene of a keyframe at each pose (map from ego)."""
+
+    root: Path
+    scene: str = "scene-0003"
+    poses: tuple[np.ndarray, ...] = (
+        turn_and_shift(0.3, 5, 6),
+        turn_and_shift(0.4, 7, 8),
+        turn_and_shift(0.4, 70, 8),
+    )
+    lidar_height_m: float = LIDAR_HEIGHT_M
+
+
+@pytest.fixture(scope="session")
+def drive(tmp_path_factory: pytest.TempPathFactory) -> Drive:
+    """The data set; read only."""
+    data = Drive(tmp_path_factory.mktemp("drive"))
+    write_road(data.root, {data.scene: data.poses})
     return data

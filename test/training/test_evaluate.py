@@ -21,28 +21,13 @@ from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.render.renderer import Rendered
 from distillnerf_ros.teachers.pca import Pca
 from distillnerf_ros.training import evaluate as module
+from distillnerf_ros.training import judge as judging
 from distillnerf_ros.training.baselines import flat_road_depth
 from distillnerf_ros.training.metrics import SCORE_LEVELS
-from distillnerf_ros.training.scoring import SceneScores, lidar_truth
+from distillnerf_ros.training.scoring import SceneScores
 from distillnerf_ros.voxels.field import VoxelField
 
 pytest.importorskip("nuscenes")
-
-
-def level_rig() -> CameraRig:
-    """One camera at the origin that looks along ego x; 100 x 60 px, f = 50 px."""
-    pose = torch.tensor([[[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]]])
-    k = torch.tensor([[[50.0, 0, 50], [0, 50, 30], [0, 0, 1]]])
-    valid = torch.ones(1, dtype=torch.bool)
-    return CameraRig(("cam",), torch.zeros(1, 3, 60, 100), k, pose, valid)
-
-
-def test_lidar_points_fall_into_their_cells() -> None:
-    # u = 50 - 50 y / x, v = 30 - 50 z / x; the third point is behind, the fourth beside
-    points = torch.tensor([[10.0, 2, -1], [20.0, 4, -2], [-10.0, 0, 0], [5.0, 50, 0]])
-    truth = lidar_truth(points, level_rig(), (6, 10))
-    assert truth.cells.tolist() == [3 * 10 + 4] * 2  # both count, near and far
-    np.testing.assert_allclose(truth.depth_m, [10, 20])
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +69,10 @@ def test_eval_of_the_flat_road(flat_road, weights, tmp_path, capsys) -> None:
     assert 0 <= content["depth"]["d1"] <= 1
     assert 0 <= content["occupancy"]["iou"] <= 1
     assert content["query"]["map"] is None  # weights without features
+    assert content["query"]["absent_rejection"] is None
+    assert content["features"] == {"psnr": None}
+    assert content["novel_view"] == {"psnr": None, "ssim": None}  # scenes of one keyframe
+    assert 0 <= content["occupancy"]["ray_iou"] <= 1
     baselines = content["baselines"]
     # The scenes are the same but for the car: the mean is right up to the size of 16 x 28 cells.
     assert baselines["per_pixel_mean"]["depth"]["abs_rel"] < 0.2
@@ -124,7 +113,8 @@ class Oracle(Pipeline):
 
     def render(self, field: VoxelField, rig: CameraRig) -> Rendered:
         nothing = torch.zeros(len(rig.names), *self.depth_size)
-        return Rendered(nothing, nothing, rig.images, nothing[:, None])
+        features = nothing[:, None].expand(-1, 18, -1, -1)
+        return Rendered(nothing, nothing, rig.images, features)
 
     def occupancy(self, field: VoxelField) -> Occupancy:
         occupied = self.labels != 17
@@ -135,28 +125,84 @@ class Oracle(Pipeline):
         return torch.eye(18)[self.labels[x, y, z].long()]
 
 
+def ramp(semantics: Semantics, device: torch.device):
+    """Loads a teacher whose every component rises from -1 to 1 along each row."""
+    return lambda images: torch.linspace(-1, 1, 112).expand(len(images), 18, 64, 112)
+
+
+@pytest.fixture
+def _ramp(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "load_teacher", ramp)
+
+
+@pytest.mark.usefixtures("_ramp")
 def test_a_model_that_knows_the_truth_scores_accordingly(flat_road) -> None:
     nusc = module.nuscenes.open_dataset(flat_road.root)
     content = module.evaluate(nusc, module.choose_frames(nusc, "all", None, 1), Oracle())
-    assert content["depth"] == {**content["baselines"]["flat_road"]["depth"], "no_hit": ANY}
-    assert content["depth"]["abs_rel"] < 0.06  # what 64 x 112 cells leave
+    flat = content["baselines"]["flat_road"]
+    assert content["depth"] == {**flat["depth"], "no_hit": ANY, "every_point": ANY}
+    assert content["depth"]["every_point"]["abs_rel"] < 0.06  # what 64 x 112 cells leave
+    assert content["depth"]["abs_rel"] < 0.08  # the nearest is before the middle of its cell
     road, car = 100 * 200, flat_road.car_voxels
     assert content["occupancy"]["iou"] == pytest.approx(2 * road / (2 * road + car))
     assert content["occupancy"]["per_class"]["driveable surface"] == 1
     assert content["occupancy"]["per_class"]["car"] == 0
     assert math.isnan(content["occupancy"]["per_class"]["bus"])
     assert content["occupancy"]["miou_17"] == 0.5  # of the two classes that occur
-    assert content["scenes"]["scene-0002"]["occupancy"]["iou"] == 1
+    alone = content["scenes"]["scene-0002"]["occupancy"]
+    assert alone["iou"] == alone["miou_17"] == alone["miou_15"] == alone["ray_iou"] == 1
+    assert content["occupancy"]["f_miou"] == 0  # the car, missed
+    assert 0.49 < content["occupancy"]["ray_iou"] < 0.5  # a few rays meet the car
+    assert content["occupancy"]["ray_iou"] == flat["occupancy"]["ray_iou"]
     # The car's voxels are not in its field: they look as little like a car as the road does.
     prevalence = car / (2 * road + car)
     assert content["query"]["per_class"]["driveable surface"] == pytest.approx(1)
     assert content["query"]["per_class"]["car"] == pytest.approx(prevalence)
     assert content["query"]["map"] == pytest.approx((1 + prevalence) / 2)
+    # All that is not the prompt's own class scores 0.5, just enough for a hit.
+    query = content["query"]
+    assert (query["absent_rejection"], query["recall"], query["threshold"]) == (0, 1, 0.5)
+    strict = query["at_half_recall"]
+    assert strict["absent_rejection"] == 1
+    assert strict["recall"] == pytest.approx(2 / 3)  # the road twice, the car not
     prior = content["baselines"]["class_prior"]["query"]
     assert prior["per_class"]["car"] == pytest.approx(prevalence)
     assert prior["map"] == pytest.approx(0.5)
     assert math.isinf(content["reconstruction"]["psnr"])
     assert content["reconstruction"]["ssim"] == pytest.approx(1)
+    mean = (torch.linspace(0, 1, 112) - 0.5).square().mean()
+    assert content["features"]["psnr"] == pytest.approx(-10 * math.log10(mean), abs=1e-4)
+    assert content["features"] == content["baselines"]["mean_feature"]["features"]
+
+
+class Shadow(Oracle):
+    """Colours each camera by how far ahead of the vehicle it is, 0.01 per metre."""
+
+    def render(self, field: VoxelField, rig: CameraRig) -> Rendered:
+        ahead = rig.ego_from_camera[:, 0, 3] / 100
+        rendered = super().render(field, rig)
+        rgb = 0.4 + ahead[:, None, None, None].expand_as(rig.images)
+        return dataclasses.replace(rendered, rgb=rgb)
+
+
+@pytest.mark.usefixtures("_ramp")
+def test_novel_views_are_the_next_keyframes(drive) -> None:
+    nusc = module.nuscenes.open_dataset(drive.root)
+    content = module.evaluate(nusc, module.choose_frames(nusc, "all", None, 1), Shadow())
+    grey = module.nuscenes.load_glance(nusc, nusc.sample[0]["token"], (32, 56)).images.mean()
+    expected = []
+    for here, there in zip(drive.poses, drive.poses[1:], strict=False):
+        moved = np.linalg.inv(here) @ there
+        expected.append(-20 * math.log10(abs(0.4 + moved[0, 3] / 100 - grey)))
+    assert content["novel_view"]["psnr"] == pytest.approx(np.mean(expected), abs=0.05)
+    assert content["reconstruction"]["psnr"] == pytest.approx(
+        -20 * math.log10(abs(0.4 - grey)), abs=0.05
+    )
+    assert content["baselines"]["still_picture"]["novel_view"]["ssim"] == pytest.approx(1)
+    every_other = module.choose_frames(nusc, "all", None, 2)
+    assert module.evaluate(nusc, every_other, Shadow())["novel_view"]["psnr"] == pytest.approx(
+        expected[0], abs=0.05
+    )
 
 
 def test_interrupted_eval_goes_on(flat_road, weights, tmp_path, monkeypatch) -> None:
@@ -165,7 +211,7 @@ def test_interrupted_eval_goes_on(flat_road, weights, tmp_path, monkeypatch) -> 
     frames = module.choose_frames(nusc, "all", None, 1)
     judged = []
 
-    def interrupted(nusc, tokens, pipeline, advance) -> SceneScores:
+    def interrupted(nusc, tokens, judge, advance) -> SceneScores:
         if judged:
             raise KeyboardInterrupt
         judged.append(tokens)
@@ -175,7 +221,7 @@ def test_interrupted_eval_goes_on(flat_road, weights, tmp_path, monkeypatch) -> 
     with pytest.raises(KeyboardInterrupt):
         module.evaluate(nusc, frames, pipeline, tmp_path)
 
-    def going_on(nusc, tokens, pipeline, advance) -> SceneScores:
+    def going_on(nusc, tokens, judge, advance) -> SceneScores:
         judged.append(tokens)
         return scores(tokens)
 
@@ -191,17 +237,29 @@ def scores(tokens: list[str]) -> SceneScores:
     return SceneScores(
         tokens=np.array(tokens),
         depth=np.full((1, 7), 0.5),
+        every_depth=np.full((1, 7), 0.5),
         flat_depth=np.full((1, 7), 0.5),
         no_hit=np.zeros(1),
         psnr=np.full(1, 20.0),
         ssim=np.full(1, 0.5),
+        next_psnr=np.full(1, np.nan),
+        next_ssim=np.full(1, np.nan),
+        still_psnr=np.full(1, np.nan),
+        still_ssim=np.full(1, np.nan),
         seconds=np.full((1, 3), 0.1),
+        feature_squared=np.zeros((1, 0)),
+        feature_mean_squared=np.zeros((1, 0)),
+        feature_low=np.zeros((1, 0)),
+        feature_high=np.zeros((1, 0)),
+        best=np.zeros((1, 17)),
+        presence=np.full((1, 17), -1, np.int8),
         truth_frame=np.zeros(1, np.int64),
         truth_cells=np.zeros(1, np.int64),
         truth_depth_m=np.full(1, 10.0),
-        occupancy_frames=np.zeros(1, np.int64),
         confusion=counts,
         flat_confusion=counts,
+        rays=np.zeros((5, 17), np.int64),
+        flat_rays=np.zeros((5, 17), np.int64),
         seen=grid,
         occupied=grid,
         ranked=ranked,

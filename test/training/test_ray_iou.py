@@ -1,5 +1,6 @@
 """RayIoU against one ray after the other, voxel after voxel."""
 
+import itertools
 import math
 
 import numpy as np
@@ -26,7 +27,7 @@ def slow_first_hit(labels: np.ndarray, origin: np.ndarray, way: np.ndarray) -> t
                 t = (LOW[axis] + VOXEL * plane - origin[axis]) / way[axis]
                 crossings += [t] if t > 0 else []
     crossings = sorted(crossings)
-    for enter, leave in zip(crossings, crossings[1:], strict=False):
+    for enter, leave in itertools.pairwise(crossings):
         middle = (enter + leave) / 2
         index = [math.floor((origin[i] + middle * way[i] - LOW[i]) / VOXEL) for i in range(3)]
         inside = all(0 <= index[i] < SHAPE[i] for i in range(3))

@@ -1,0 +1,179 @@
+"""What the model says about one keyframe, and how wrong that is."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from distillnerf_ros.cameras import CameraRig
+from distillnerf_ros.errors import QueryError
+from distillnerf_ros.pipeline import Pipeline
+from distillnerf_ros.query.occupancy import Occupancy, voxel_centers_m
+from distillnerf_ros.query.semantics import Semantics
+from distillnerf_ros.query.text import relevancy_in_pca
+from distillnerf_ros.render.renderer import Rendered
+from distillnerf_ros.taxonomy import FREE_LABEL
+from distillnerf_ros.training.baselines import flat_road_depth
+from distillnerf_ros.training.feature_error import FeatureErrors, Maps, load_teacher
+from distillnerf_ros.training.metrics import depth_errors, psnr, ssim
+from distillnerf_ros.training.truth import Frame, LidarTruth
+from distillnerf_ros.voxels.field import VoxelField
+
+STAGES = ("encode", "depth", "occupancy")
+"""What is timed of each frame."""
+Row = Mapping[str, object]
+"""Values of one frame by the name of their column in `scoring.SceneScores`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What the model says about one frame, and how long each stage took."""
+
+    field: VoxelField
+    depth_m: Float[np.ndarray, "N h w"]
+    rendered: Rendered
+    occupancy: Occupancy
+    seconds: tuple[float, float, float]
+
+    @property
+    def rgb(self) -> Float[np.ndarray, "N 3 H W"]:
+        """Rendered colour in 0..1."""
+        return self.rendered.rgb.cpu().numpy()
+
+
+def answer(pipeline: Pipeline, rig: CameraRig) -> Answer:
+    """Encode one glance, then render its depth and colour and fill its occupancy."""
+    marks_s = [_now_s(pipeline)]
+    field = pipeline.encode(rig)
+    marks_s.append(_now_s(pipeline))
+    depth = pipeline.depth(field, rig)
+    marks_s.append(_now_s(pipeline))
+    occupancy = pipeline.occupancy(field)
+    marks_s.append(_now_s(pipeline))
+    encode_s, depth_s, occupancy_s = np.diff(marks_s).tolist()
+    rendered = pipeline.render(field, rig)
+    seconds = (encode_s, depth_s, occupancy_s)
+    return Answer(field, depth.cpu().numpy(), rendered, occupancy, seconds)
+
+
+def _now_s(pipeline: Pipeline) -> float:
+    if pipeline.device.type == "cuda":
+        torch.cuda.synchronize(pipeline.device)
+    return time.perf_counter()
+
+
+def predicted_labels(occupancy: Occupancy) -> UInt8[np.ndarray, "X Y Z"]:
+    """Class of each voxel; weights without semantics call all that is occupied class 0."""
+    if occupancy.labels is not None:
+        return occupancy.labels.cpu().numpy()
+    return np.where(occupancy.occupied.cpu().numpy(), 0, FREE_LABEL).astype(np.uint8)
+
+
+def picture_errors(
+    predicted: Float[np.ndarray, "N 3 H W"], truth: CameraRig, there: list[int]
+) -> tuple[float, float]:
+    """PSNR over all cameras together, in dB, and the mean of the cameras' SSIM.
+
+    Args:
+        predicted: colour in 0..1.
+        truth: holds the true images.
+        there: cameras to judge; NaN where there is none.
+    """
+    if not there:
+        return float("nan"), float("nan")
+    images = truth.images.numpy()
+    each = [ssim(predicted[camera], images[camera]) for camera in there]
+    return psnr(predicted[there], images[there]), float(np.mean(each))
+
+
+def _cameras(rig: CameraRig) -> list[int]:
+    return rig.valid.nonzero()[:, 0].tolist()
+
+
+class Judge:
+    """A model and what is needed to judge it, loaded once for all scenes."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+
+    @functools.cached_property
+    def semantics(self) -> Semantics | None:
+        """Meaning of the weights' features; None where they have none."""
+        try:
+            return self.pipeline.semantics
+        except QueryError:
+            return None
+
+    @functools.cached_property
+    def teacher(self) -> Maps | None:
+        """What features are judged by; None where they cannot be."""
+        return self.semantics and load_teacher(self.semantics, self.pipeline.device)
+
+    def views(self, frame: Frame, said: Answer) -> Row:
+        """Errors of depth and colour in the frame's own views and in the next keyframe's."""
+        truth, grid_size = frame.lidar, self.pipeline.depth_size
+        flat = flat_road_depth(frame.rig, grid_size).reshape(-1)[truth.cells]
+        predicted = said.depth_m.reshape(-1)
+        here = picture_errors(said.rgb, frame.rig, _cameras(frame.rig))
+        return {
+            "depth": _depth_row(predicted, truth),
+            "every_depth": _depth_row(predicted, frame.every_lidar),
+            "flat_depth": dataclasses.astuple(depth_errors(flat, truth.depth_m)),
+            "no_hit": np.isnan(predicted[truth.cells]).mean() if len(truth.cells) else np.nan,
+            "psnr": here[0],
+            "ssim": here[1],
+            "seconds": said.seconds,
+            **self._next_view(frame, said),
+        }
+
+    def _next_view(self, frame: Frame, said: Answer) -> Row:
+        rig = frame.next_rig
+        if rig is None:
+            return dict.fromkeys(("next_psnr", "next_ssim", "still_psnr", "still_ssim"), np.nan)
+        rgb = self.pipeline.render(said.field, rig).rgb.cpu().numpy()
+        moved = picture_errors(rgb, rig, _cameras(rig))
+        both = [camera for camera in _cameras(rig) if frame.rig.valid[camera]]
+        still = picture_errors(frame.rig.images.numpy(), rig, both)
+        return {
+            "next_psnr": moved[0],
+            "next_ssim": moved[1],
+            "still_psnr": still[0],
+            "still_ssim": still[1],
+        }
+
+    def features(self, frame: Frame, said: Answer) -> FeatureErrors:
+        """Errors of the rendered features of the cameras that are there."""
+        if self.teacher is None:
+            return FeatureErrors.none()
+        there = _cameras(frame.rig)
+        taught = self.teacher(frame.rig.images[there].to(self.pipeline.device))
+        return FeatureErrors.of(said.rendered.features[there], taught)
+
+    def best_scores(self, said: Answer) -> Float[np.ndarray, " 17"]:
+        """Best relevancy among all occupied voxels to each class name; 0 where none is occupied.
+
+        These are the scores by which ``Pipeline.query_text`` finds hits.
+        """
+        if self.semantics is None:
+            return np.zeros(FREE_LABEL)
+        points = voxel_centers_m(self.pipeline.device)[said.occupancy.occupied]
+        scores = self.class_scores(said.field, points)
+        return scores.max(axis=0, initial=0.0).astype(np.float64)
+
+    def class_scores(
+        self, field: VoxelField, points_m: Float[Tensor, "P 3"]
+    ) -> Float[np.ndarray, "P 17"]:
+        """LERF relevancy, 0..1, of points to the 17 class names asked as prompts."""
+        semantics = self.pipeline.semantics
+        features = self.pipeline.voxel_features(field, points_m.to(self.pipeline.device))
+        scores = relevancy_in_pca(features, semantics.pca, semantics.classes, semantics.negatives)
+        return scores.cpu().numpy()
+
+
+def _depth_row(predicted_m: Float[np.ndarray, " C"], truth: LidarTruth) -> tuple[float, ...]:
+    return dataclasses.astuple(depth_errors(predicted_m[truth.cells], truth.depth_m))

@@ -9,7 +9,13 @@ from jaxtyping import Float, Int
 
 from distillnerf_ros.query.text import DEFAULT_THRESHOLD
 from distillnerf_ros.taxonomy import OCC3D_CLASSES
-from distillnerf_ros.training.absent import absent_rejection, recall, strictest_threshold
+from distillnerf_ros.training.absent import (
+    ABSENT,
+    PRESENT,
+    absent_rejection,
+    recall,
+    strictest_threshold,
+)
 from distillnerf_ros.training.baselines import DepthSums, VoxelCounts
 from distillnerf_ros.training.feature_error import feature_psnr
 from distillnerf_ros.training.judge import STAGES
@@ -107,6 +113,8 @@ def _query(scenes: Scenes) -> Figures:
     return {
         "map": _mean(precision),
         **_detection(best, there, DEFAULT_THRESHOLD),
+        "absent_pairs": int((there == ABSENT).sum()),
+        "present_pairs": int((there == PRESENT).sum()),
         "at_half_recall": _detection(best, there, strictest),
         "per_class": _by_class(precision),
     }

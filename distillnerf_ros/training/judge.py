@@ -112,7 +112,9 @@ class Judge:
     @functools.cached_property
     def teacher(self) -> Maps | None:
         """What features are judged by; None where they cannot be."""
-        return self.semantics and load_teacher(self.semantics, self.pipeline.device)
+        if self.semantics is None:
+            return None
+        return load_teacher(self.semantics, self.pipeline.device)
 
     def views(self, frame: Frame, said: Answer) -> Row:
         """Errors of depth and colour in the frame's own views and in the next keyframe's."""

@@ -162,6 +162,7 @@ def test_a_model_that_knows_the_truth_scores_accordingly(flat_road) -> None:
     # All that is not the prompt's own class scores 0.5, just enough for a hit.
     query = content["query"]
     assert (query["absent_rejection"], query["recall"], query["threshold"]) == (0, 1, 0.5)
+    assert (query["absent_pairs"], query["present_pairs"]) == (31, 3)
     strict = query["at_half_recall"]
     assert strict["absent_rejection"] == 1
     assert strict["recall"] == pytest.approx(2 / 3)  # the road twice, the car not

@@ -1,6 +1,7 @@
 """From the scores of scenes to the figures of a data set. NaN: the data have no such truth."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -107,22 +108,26 @@ def _query(scenes: Scenes) -> Figures:
     """One ranking per class over the visible occupied voxels of all frames together."""
     precision = _ranking(scenes).average_precisions()
     best, there = _rows(scenes, "best"), _rows(scenes, "presence")
+    absent = _rows(scenes, "best_absent")
     strictest = strictest_threshold(best, there)
     if np.isnan(precision).all():  # weights without features reject everything
         best, there, strictest = best[:0], there[:0], float("nan")
     return {
         "map": _mean(precision),
-        **_detection(best, there, DEFAULT_THRESHOLD),
+        **_detection(best, there, absent, DEFAULT_THRESHOLD),
         "absent_pairs": int((there == ABSENT).sum()),
         "present_pairs": int((there == PRESENT).sum()),
-        "at_half_recall": _detection(best, there, strictest),
+        "at_half_recall": _detection(best, there, absent, strictest),
         "per_class": _by_class(precision),
     }
 
 
-def _detection(best: np.ndarray, there: np.ndarray, threshold: float) -> Figures:
+def _detection(
+    best: np.ndarray, there: np.ndarray, absent: np.ndarray, threshold: float
+) -> Figures:
     return {
         "absent_rejection": absent_rejection(best, there, threshold),
+        "absent_things_rejection": float((absent < threshold).mean()) if absent.size else math.nan,
         "recall": recall(best, there, threshold),
         "threshold": threshold,
     }

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import time
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,7 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from distillnerf_ros.cameras import CameraRig
-from distillnerf_ros.errors import QueryError
+from distillnerf_ros.errors import CheckpointError, QueryError
 from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.query.occupancy import Occupancy, voxel_centers_m
 from distillnerf_ros.query.semantics import Semantics
@@ -19,6 +20,7 @@ from distillnerf_ros.query.text import relevancy_in_pca
 from distillnerf_ros.render.renderer import Rendered
 from distillnerf_ros.taxonomy import FREE_LABEL
 from distillnerf_ros.training.baselines import flat_road_depth
+from distillnerf_ros.training.dense_eval import UNSEEN_ABSENT
 from distillnerf_ros.training.feature_error import FeatureErrors, Maps, load_teacher
 from distillnerf_ros.training.metrics import depth_errors, psnr, ssim
 from distillnerf_ros.training.truth import Frame, LidarTruth
@@ -156,24 +158,48 @@ class Judge:
         taught = self.teacher(frame.rig.images[there].to(self.pipeline.device))
         return FeatureErrors.of(said.rendered.features[there], taught)
 
-    def best_scores(self, said: Answer) -> Float[np.ndarray, " 17"]:
-        """Best relevancy among all occupied voxels to each class name; 0 where none is occupied.
+    @functools.cached_property
+    def absent_things(self) -> Float[Tensor, "A E"]:
+        """Unit vectors of things that are in no street; none where no text can be read."""
+        if self.semantics is None:
+            return torch.zeros(0, 0)
+        try:
+            return self.pipeline.embed(UNSEEN_ABSENT)
+        except CheckpointError as error:
+            warnings.warn(f"absent things are not asked for: {error}", stacklevel=2)
+            return self.semantics.classes[:0]
 
-        These are the scores by which ``Pipeline.query_text`` finds hits.
+    def best_scores(
+        self, said: Answer
+    ) -> tuple[Float[np.ndarray, " 17"], Float[np.ndarray, " A"]]:
+        """Best relevancy of all occupied voxels to class names and to absent things.
+
+        These are the scores by which ``Pipeline.query_text`` finds hits; 0 where nothing is
+        occupied.
         """
         if self.semantics is None:
-            return np.zeros(FREE_LABEL)
+            return np.zeros(FREE_LABEL), np.zeros(0)
         points = voxel_centers_m(self.pipeline.device)[said.occupancy.occupied]
-        scores = self.class_scores(said.field, points)
-        return scores.max(axis=0, initial=0.0).astype(np.float64)
+        prompts = torch.cat([self.semantics.classes, self.absent_things])
+        scores = self._relevancy(self.semantics, said.field, points, prompts)
+        best = scores.max(axis=0, initial=0.0).astype(np.float64)
+        return best[:FREE_LABEL], best[FREE_LABEL:]
 
     def class_scores(
-        self, field: VoxelField, points_m: Float[Tensor, "P 3"]
+        self, semantics: Semantics, field: VoxelField, points_m: Float[Tensor, "P 3"]
     ) -> Float[np.ndarray, "P 17"]:
         """LERF relevancy, 0..1, of points to the 17 class names asked as prompts."""
-        semantics = self.pipeline.semantics
+        return self._relevancy(semantics, field, points_m, semantics.classes)
+
+    def _relevancy(
+        self,
+        semantics: Semantics,
+        field: VoxelField,
+        points_m: Float[Tensor, "P 3"],
+        prompts: Float[Tensor, "Q E"],
+    ) -> Float[np.ndarray, "P Q"]:
         features = self.pipeline.voxel_features(field, points_m.to(self.pipeline.device))
-        scores = relevancy_in_pca(features, semantics.pca, semantics.classes, semantics.negatives)
+        scores = relevancy_in_pca(features, semantics.pca, prompts, semantics.negatives)
         return scores.cpu().numpy()
 
 

@@ -44,6 +44,7 @@ class SceneScores:
         feature_low: (F, C) least value of the teacher's.
         feature_high: (F, C) greatest.
         best: (F, 17) best score of the frame's occupied voxels for each class name.
+        best_absent: (F, A) the same for things that are in no street; A = 0 if not asked for.
         presence: (F, 17) see `absent.presence`.
         truth_frame: (P,) frame of each of the nearest lidar points.
         truth_cells: (P,) their cells.
@@ -75,6 +76,7 @@ class SceneScores:
     feature_low: np.ndarray
     feature_high: np.ndarray
     best: np.ndarray
+    best_absent: np.ndarray
     presence: np.ndarray
     truth_frame: np.ndarray
     truth_cells: np.ndarray
@@ -119,6 +121,7 @@ class SceneScorer:
         """Judge one frame."""
         said = answer(self._judge.pipeline, frame.rig)
         features = self._judge.features(frame, said)
+        best, best_absent = self._judge.best_scores(said)
         there = np.full(FREE_LABEL, HIDDEN, np.int8)
         if frame.occupancy is not None:
             there = presence(frame.occupancy)
@@ -131,7 +134,8 @@ class SceneScorer:
                 "feature_mean_squared": features.mean_squared,
                 "feature_low": features.low,
                 "feature_high": features.high,
-                "best": self._judge.best_scores(said),
+                "best": best,
+                "best_absent": best_absent,
                 "presence": there,
             }
         )
@@ -146,10 +150,11 @@ class SceneScorer:
         self._rays.add(rays, predicted)
         self._flat_rays.add(rays, flat)
         self._voxels.add(truth.occupied, mask)
-        if self._judge.semantics is not None:
+        semantics = self._judge.semantics
+        if semantics is not None:
             visible = truth.occupied & mask
             points = voxel_centers_m(torch.device("cpu"))[torch.from_numpy(visible)]
-            scores = self._judge.class_scores(said.field, points)
+            scores = self._judge.class_scores(semantics, said.field, points)
             self._ranking.add(scores, truth.semantics[visible])
 
     def finish(self) -> SceneScores:

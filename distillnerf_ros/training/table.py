@@ -14,6 +14,7 @@ _ROWS = (
     ("occupancy RayIoU", ("occupancy", "ray_iou"), ("flat_road",)),
     ("text query mAP, class names", ("query", "map"), ("class_prior",)),
     ("  absent classes rejected", ("query", "absent_rejection"), ()),
+    ("  absent things rejected", ("query", "absent_things_rejection"), ()),
     ("  present classes found", ("query", "recall"), ()),
     ("reconstruction PSNR, dB", ("reconstruction", "psnr"), ()),
     ("reconstruction SSIM", ("reconstruction", "ssim"), ()),

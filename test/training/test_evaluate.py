@@ -108,6 +108,9 @@ class Oracle(Pipeline):
     def encode(self, rig: CameraRig) -> VoxelField:
         return object.__new__(VoxelField)
 
+    def embed(self, prompts: list[str]) -> torch.Tensor:
+        return -torch.eye(18)[11].expand(len(prompts), -1)  # nothing is less like them than a road
+
     def depth(self, field: VoxelField, rig: CameraRig) -> torch.Tensor:
         return torch.from_numpy(flat_road_depth(rig, self.depth_size))
 
@@ -165,6 +168,7 @@ def test_a_model_that_knows_the_truth_scores_accordingly(flat_road) -> None:
     assert (query["absent_pairs"], query["present_pairs"]) == (31, 3)
     strict = query["at_half_recall"]
     assert strict["absent_rejection"] == 1
+    assert query["absent_things_rejection"] == 1
     assert strict["recall"] == pytest.approx(2 / 3)  # the road twice, the car not
     prior = content["baselines"]["class_prior"]["query"]
     assert prior["per_class"]["car"] == pytest.approx(prevalence)
@@ -253,6 +257,7 @@ def scores(tokens: list[str]) -> SceneScores:
         feature_low=np.zeros((1, 0)),
         feature_high=np.zeros((1, 0)),
         best=np.zeros((1, 17)),
+        best_absent=np.zeros((1, 0)),
         presence=np.full((1, 17), -1, np.int8),
         truth_frame=np.zeros(1, np.int64),
         truth_cells=np.zeros(1, np.int64),

@@ -24,6 +24,7 @@ def one_scene() -> SceneScores:
         seconds=np.array([[0.25, 0.15, 0.1]]),
         **{f"feature_{name}": np.zeros((1, 0)) for name in features},
         best=np.zeros((1, 17)),
+        best_absent=np.zeros((1, 0)),
         presence=np.full((1, 17), -1, np.int8),
         truth_frame=np.zeros(1, int),
         truth_cells=np.zeros(1, int),

@@ -150,10 +150,10 @@ def run(args: argparse.Namespace) -> int:
         "frames": sum(map(len, frames.values())),
         "device": str(pipeline.device),
     }
-    print(summary(content))
     if args.json and parts:
         write_json(args.json, content)
         shutil.rmtree(parts, ignore_errors=True)
+    print(summary(content))
     if args.pictures:
         from distillnerf_ros.training.pictures import draw_extremes
 

@@ -101,6 +101,13 @@ class VoxelConfig:
     completion: bool = False
     """Predict a density for every fine cell of a coarse voxel, instead of complementing missing
     fine cells with the coarse density alone."""
+    birds_eye_channels: int = 0
+    """Width of the network that looks at the coarse columns from above and proposes voxels that
+    lifting missed; 0 (the paper) has none."""
+    birds_eye_cell_channels: int = 12
+    """Channels it reads and writes per coarse cell."""
+    propose_probability: float = 0.2
+    """Coarse cells this probable get a voxel although no pixel was lifted into them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,6 +223,7 @@ def tiny() -> ModelConfig:
             fine_hidden_channels=16,
             fine_layers=1,
             completion=True,
+            birds_eye_channels=64,
         ),
         render=RenderConfig(
             coarse_samples=64,

@@ -40,7 +40,7 @@ class DistillNeRF(nn.Module):
         self.backbone = Backbone(config.backbone)
         self.coarse_depth = CoarseDepthNet(config.coarse_depth, channels, config.grid.alpha)
         self.fine_depth = FineDepthNet(config.fine_depth, channels, latent)
-        self.voxel_net = SparseVoxelNet(voxels, self.layout.subcells)
+        self.voxel_net = SparseVoxelNet(voxels, self.layout, config.grid.max_coarse_voxels)
         self.heads = FieldHeads(latent, config.features.channels, channels)
         self.decoder = RgbDecoder(config.render, latent)
         edges = march_edges(config.render, config.grid.alpha, config.grid.inner_xy_m)
@@ -63,20 +63,23 @@ class DistillNeRF(nn.Module):
         """Lift all cameras into one space, pool, convolve, and assemble the field."""
         points = lift(rig, coarse, fine, self.config.fine_depth.min_opacity)
         grid, fine_values, coarse_values = self.splat(points)
-        fine_values, coarse_values, completion = self.voxel_net(fine_values, coarse_values, grid)
+        fused = self.voxel_net(fine_values, coarse_values, grid)
         seen_m = torch.where(
             coarse.opacity < self.config.render.hit_opacity,
             self.config.render.far_m,
             coarse.depth_m,
         )
         return VoxelField(
-            grid,
-            complement_density(grid, fine_values[:, -1], coarse_values[:, -1], completion),
-            pad_row(5 * torch.tanh(fine_values[:, :-1] / 5)),
-            pad_row(5 * torch.tanh(coarse_values[:, :-1] / 5)),
+            fused.grid,
+            complement_density(
+                fused.grid, fused.fine[:, -1], fused.coarse[:, -1], fused.completion
+            ),
+            pad_row(5 * torch.tanh(fused.fine[:, :-1] / 5)),
+            pad_row(5 * torch.tanh(fused.coarse[:, :-1] / 5)),
             self.heads,
             context,
             Visibility(rig.intrinsics, rig.ego_from_camera, rig.image_size, seen_m.detach()),
+            fused.block_logit,
         )
 
     def splat(self, points: LiftedPoints) -> tuple[SparseGrid, Tensor, Tensor]:

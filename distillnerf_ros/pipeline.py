@@ -23,7 +23,7 @@ from distillnerf_ros.query.occupancy import (
     occupancy_density,
     occupancy_probability,
     voxel_centers_m,
-    voxel_samples_m,
+    voxel_latents,
 )
 from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.query.text import DEFAULT_THRESHOLD, embed_prompts, relevancy_in_pca
@@ -118,12 +118,8 @@ class Pipeline:
     def voxel_features(
         self, field: VoxelField, centers_m: Float[Tensor, "P 3"]
     ) -> Float[Tensor, "P C"]:
-        """Foundation features of voxels: the mean of occupancy's two samples, by their density."""
-        points = centers_m + voxel_samples_m(centers_m.device)[:, None]
-        # The small number lets empty voxels still answer with their coarse features.
-        weights = field.density(points)[..., None] + 1e-3
-        latent = (weights * field.latent(points)).sum(dim=0) / weights.sum(dim=0)
-        return self.model.heads.features(latent)
+        """Foundation features of voxels (see ``voxel_latents``)."""
+        return self.model.heads.features(voxel_latents(field, centers_m))
 
     @property
     def semantics(self) -> Semantics:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from distillnerf_ros.cameras.visibility import Visibility
 from distillnerf_ros.taxonomy import FREE_LABEL
-from distillnerf_ros.voxels.field import Field
+from distillnerf_ros.voxels.field import Field, VoxelField
 
 GRID_SHAPE = (200, 200, 16)
 """Voxels along x, y, z (Occ3D challenge README)."""
@@ -82,6 +82,14 @@ def voxel_samples_m(device: torch.device) -> Float[Tensor, "2 3"]:
     The centres themselves lie on borders of fine cells just where the road is.
     """
     return torch.tensor([[0.0, 0.0, VOXEL_M / 4], [0.0, 0.0, -VOXEL_M / 4]], device=device)
+
+
+def voxel_latents(field: VoxelField, centers_m: Float[Tensor, "P 3"]) -> Float[Tensor, "P C"]:
+    """Latents of voxels: the mean of occupancy's two samples, by their density."""
+    points = centers_m + voxel_samples_m(centers_m.device)[:, None]
+    # The small number lets empty voxels still answer with their coarse features.
+    weights = field.density(points)[..., None] + 1e-3
+    return (weights * field.latent(points)).sum(dim=0) / weights.sum(dim=0)
 
 
 def observed_voxels(visibility: Visibility, device: torch.device) -> Bool[Tensor, "X Y Z"]:

@@ -108,6 +108,11 @@ class Pca:
             self.mean.to(device), self.basis.to(device), self.std.to(device), self.explained
         )
 
+    @property
+    def spread(self) -> float:
+        """Root mean square of the components' standard deviations: the scale of an error."""
+        return float(self.std.square().mean().sqrt())
+
     def project(self, features: Float[Tensor, "*batch E"]) -> Float[Tensor, "*batch C"]:
         """Coordinates of features in the slice."""
         return (features - self.mean) @ self.basis.T

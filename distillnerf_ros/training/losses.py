@@ -2,12 +2,17 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from distillnerf_ros.cameras import Rays
-from distillnerf_ros.query.occupancy import occupancy_probability
-from distillnerf_ros.voxels.field import Field
+from distillnerf_ros.query.occupancy import (
+    occupancy_probability,
+    voxel_centers_m,
+    voxel_samples_m,
+)
+from distillnerf_ros.training.surface import VoxelLabels, voxels_of
+from distillnerf_ros.voxels.field import Field, VoxelField
 
 
 def log_depth_loss(
@@ -71,21 +76,95 @@ def entropy_loss(weights: Float[Tensor, "R S"]) -> Float[Tensor, ""]:
     return -(weights * (weights + 1e-6).log()).sum(-1).mean()
 
 
+OCCUPIED_WEIGHT = 3.0
+"""Weight of an occupied voxel against a free one. Calling everything above probability t occupied
+gives the best IoU at t = IoU / 2 (Lipton et al. 2014): with a weight of (1 - t) / t, about 3 for
+an IoU of 0.5, that place is at 0.5."""
+
+
+def voxel_occupancy_loss(
+    field: VoxelField, labels: VoxelLabels, count: int, generator: torch.Generator
+) -> Float[Tensor, ""]:
+    """Direct 3D supervision: cross-entropy of the voxels that occupancy publishes.
+
+    Mean over all labelled voxels, the occupied ones ``OCCUPIED_WEIGHT`` times, estimated from
+    ``count`` of them and twice as many free ones. Free voxels where the field has no block are
+    right already and left out.
+    """
+    centers = voxel_centers_m(labels.surface.device).reshape(-1, 3)
+    above, below = voxel_samples_m(centers.device)
+    held = field.grid.holds(centers[labels.free] + above)
+    free = labels.free[held | field.grid.holds(centers[labels.free] + below)]
+    if not len(labels.surface) or not len(free):
+        return field.slot_density.sum() * 0
+    means = []
+    for voxels, target, number in ((labels.surface, 1.0, count), (free, 0.0, 2 * count)):
+        points = centers[_draw(voxels, number, generator)]
+        density = torch.maximum(field.density(points + above), field.density(points + below))
+        probability = occupancy_probability(density)
+        means.append(_cross_entropy(probability, torch.full_like(probability, target)).mean())
+    occupied = OCCUPIED_WEIGHT * len(labels.surface)
+    return (occupied * means[0] + len(free) * means[1]) / (occupied + len(free))
+
+
+UNSEEN_WEIGHT = 0.05
+"""Weight of a coarse cell that nobody saw against one that is known."""
+
+
+def block_loss(
+    field: VoxelField,
+    labels: VoxelLabels,
+    surface_m: Float[Tensor, "P 3"],
+    clear_m: Float[Tensor, "Q 3"],
+) -> Float[Tensor, ""]:
+    """Cross-entropy of what the look from above says of coarse cells.
+
+    Cells that nobody saw count as empty, but weigh little: no voxels are spent on them.
+
+    Args:
+        field: with ``block_logit``.
+        labels: of the voxels near the vehicle.
+        surface_m: (P, 3) points on surfaces, at any distance.
+        clear_m: (Q, 3) points before surfaces.
+    """
+    assert field.block_logit is not None
+    centers = voxel_centers_m(surface_m.device).reshape(-1, 3)
+    offsets = voxel_samples_m(surface_m.device)[:, None]
+    known = torch.full_like(field.block_logit, torch.nan)
+    locate = field.grid.layout.locate
+    # In this order: a cell that holds a surface anywhere is occupied.
+    known[locate(clear_m)[0].long()] = 0.0
+    known[locate(centers[labels.free] + offsets)[0].reshape(-1).long()] = 0.0
+    known[locate(surface_m)[0].long()] = 1.0
+    known[locate(centers[labels.surface] + offsets)[0].reshape(-1).long()] = 1.0
+    weight = torch.where(known.isfinite(), 1.0, UNSEEN_WEIGHT)
+    loss = _cross_entropy(torch.sigmoid(field.block_logit), known.nan_to_num(0.0))
+    return (weight * loss).sum() / weight.sum()
+
+
+def _draw(items: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """As many items as asked for, by chance, with replacement."""
+    return items[torch.randint(len(items), (count,), generator=generator).to(items.device)]
+
+
 def occupancy_ray_loss(
     field: Field,
     rays: Rays,
     depth_m: Float[Tensor, " R"],
+    surface: Int[Tensor, " V"],
     generator: torch.Generator,
 ) -> Float[Tensor, ""]:
-    """Direct 3D supervision: free before the hit, occupied at it.
+    """Direct 3D supervision of lidar: free before the hit, occupied at it.
 
     Per ray one point up to 0.3 m inside the surface, one anywhere before it and one within the
-    3 m before it (but 0.4 m clear of it); binary cross-entropy on the voxel probability.
+    3 m before it (but 0.4 m clear of it); binary cross-entropy on the voxel probability. Points
+    in voxels that hold a surface are not called free: see ``surface.py``.
 
     Args:
         field: the field that is trained.
         rays: R rays that all hit something.
         depth_m: (R,) ray parameter of the hit.
+        surface: (V,) flat voxels known to hold a surface.
         generator: source of chance.
     """
     draw = torch.rand(3, len(depth_m), generator=generator).to(depth_m)
@@ -94,11 +173,13 @@ def occupancy_ray_loss(
     clear = (depth_m - 0.4 * metres).clamp(min=0.3)
     anywhere = 0.3 + draw[1] * (clear - 0.3)
     near = (clear - 3.0 * draw[2] * metres).clamp(min=0.3)
-    density = field.density(rays.at(torch.stack([inside, anywhere, near], dim=1)))
-    probability = occupancy_probability(density)
+    points = rays.at(torch.stack([inside, anywhere, near], dim=1))
+    known = ~torch.isin(voxels_of(points), surface)
+    known[:, 0] = True
+    probability = occupancy_probability(field.density(points))
     target = torch.zeros_like(probability)
     target[:, 0] = 1
-    return _cross_entropy(probability, target).mean()
+    return (_cross_entropy(probability, target) * known).sum() / known.sum()
 
 
 def rgb_loss(rgb: Float[Tensor, "N 3 H W"], target: Float[Tensor, "N 3 H W"]) -> Float[Tensor, ""]:
@@ -123,6 +204,19 @@ def feature_loss(
     """L1 on PCA coordinates over their overall spread, plus 1 - cosine of the coordinates."""
     l1 = (features - target).abs().mean() / scale
     return l1 + (1 - F.cosine_similarity(features, target, dim=-1)).mean()
+
+
+def relevancy_loss(
+    cosines: Float[Tensor, "P Q"], target: Float[Tensor, "P Q"], scale: float = 20.0
+) -> Float[Tensor, ""]:
+    """KL divergence of softmax(scale * cosines to texts) from the teacher's.
+
+    Two features may be close and yet on different sides of a question; this counts what texts can
+    tell apart.
+    """
+    wanted = F.log_softmax(scale * target, dim=-1)
+    said = F.log_softmax(scale * cosines, dim=-1)
+    return (wanted.exp() * (wanted - said)).sum(dim=-1).mean()
 
 
 def _cross_entropy(

@@ -1,7 +1,6 @@
 """One training step's losses, from a sample to weighted terms."""
 
 import dataclasses
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +11,13 @@ from distillnerf_ros.cameras import CameraRig, Rays, camera_rays
 from distillnerf_ros.lift.coarse_depth import CoarseDepth
 from distillnerf_ros.lift.fine_depth import FineDepth
 from distillnerf_ros.model import DistillNeRF
+from distillnerf_ros.query.occupancy import voxel_centers_m, voxel_latents
+from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.render.renderer import propose, render_rays
 from distillnerf_ros.render.sampling import interval_probability
-from distillnerf_ros.teachers.pca import Pca
 from distillnerf_ros.training import losses
 from distillnerf_ros.training.samples import TrainSample, pool_depth
+from distillnerf_ros.training.surface import VoxelLabels
 from distillnerf_ros.voxels.field import VoxelField
 
 
@@ -38,35 +39,20 @@ class LossWeights:
     """Opacity of rendered rays against hit or sky (paper eq. 8)."""
     entropy: float = 0.01
     """Entropy of the rendered weights (paper appendix)."""
-    occupancy: float = 1.0
-    """Free before the hit, occupied at it, along dense-depth rays."""
+    occupancy: float = 2.0
+    """Free and occupied voxels by dense depth."""
     lidar_occupancy: float = 0.5
-    """The same along lidar rays."""
+    """Free before the hit, occupied at it, along lidar rays."""
+    blocks: float = 0.5
+    """Coarse cells that hold something, as seen from above."""
     rgb: float = 1.0
     """L1 + SSIM of the decoded colour."""
     features: float = 0.5
     """Rendered foundation features."""
     point_features: float = 0.5
-    """Foundation features at surface points."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Teacher:
-    """Where feature targets come from.
-
-    Attributes:
-        dense: (N, 3, H, W) images -> (N, E, h, w) features of unit length.
-        pca: the components that the field carries.
-    """
-
-    dense: Callable[[Tensor], Tensor]
-    pca: Pca
-
-    @torch.no_grad()
-    def __call__(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C h w"]:
-        """Feature targets in PCA space."""
-        features = self.dense(images).permute(0, 2, 3, 1)
-        return self.pca.project(features).permute(0, 3, 1, 2)
+    """Foundation features of surface voxels."""
+    relevancy: float = 0.5
+    """What those features say to texts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,15 +61,15 @@ class Objective:
 
     Attributes:
         weights: weight of each term.
-        teacher: source of feature targets; None trains without features.
+        semantics: the texts by which features are judged; None where samples have no features.
         views: cameras rendered per step.
-        rays: dense-depth rays, and lidar rays, per step.
+        points: surface voxels, and lidar rays, per step.
     """
 
     weights: LossWeights = LossWeights()
-    teacher: Teacher | None = None
+    semantics: Semantics | None = None
     views: int = 2
-    rays: int = 4096
+    points: int = 6144
 
     def __call__(
         self, model: DistillNeRF, sample: TrainSample, generator: torch.Generator
@@ -94,19 +80,16 @@ class Objective:
         depth = pool_depth(sample.depth_m[sample.rig.valid], grid_size)
         coarse, fine, context = model.depth_stages(rig)
         field = model.fuse(rig, coarse, fine, context)
-        terms = self._stage_terms(model, coarse, fine, depth)
+        voxels = sample.voxels.seen_by(sample.rig.valid, sample.depth_m.shape)
         view = torch.randperm(len(rig.names), generator=generator)[: self.views]
         view = view.to(depth.device)
-        targets = None if self.teacher is None else self.teacher(rig.images)
-        terms |= self._view_terms(
-            model,
-            field,
-            _views(rig, view),
-            depth[view],
-            None if targets is None else targets[view],
-        )
-        terms |= self._dense_ray_terms(model, field, rig, depth, targets, generator)
-        terms |= self._lidar_terms(model, field, sample, generator)
+        features = None if sample.features is None else sample.features[sample.rig.valid][view]
+        terms = self._stage_terms(model, coarse, fine, depth)
+        terms |= self._view_terms(model, field, _views(rig, view), depth[view], features)
+        terms |= self._voxel_terms(field, rig, depth, voxels, generator)
+        terms |= self._lidar_terms(model, field, sample, voxels, generator)
+        if sample.features is not None and self.semantics is not None:
+            terms |= self._point_terms(model, field, sample, voxels, self.semantics, generator)
         return terms
 
     def total(self, terms: dict[str, Tensor]) -> Float[Tensor, ""]:
@@ -145,45 +128,73 @@ class Objective:
             "entropy": losses.entropy_loss(result.weights),
             "rgb": losses.rgb_loss(rgb, rig.images),
         }
-        if targets is not None and self.teacher is not None:
+        if targets is not None and self.semantics is not None:
             maps = model.heads.features(latent).permute(0, 3, 1, 2)
             maps = F.adaptive_avg_pool2d(maps, (targets.shape[2], targets.shape[3]))
             terms["features"] = losses.feature_loss(
-                maps.permute(0, 2, 3, 1), targets.permute(0, 2, 3, 1), self._scale
+                maps.permute(0, 2, 3, 1), targets.permute(0, 2, 3, 1), self.semantics.pca.spread
             )
         return terms
 
-    def _dense_ray_terms(
+    def _voxel_terms(
         self,
-        model: DistillNeRF,
         field: VoxelField,
         rig: CameraRig,
         depth: Tensor,
-        targets: Tensor | None,
+        voxels: VoxelLabels,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
-        """Direct 3D supervision along rays of the dense depth, nearer than the contraction."""
-        size = (depth.shape[1], depth.shape[2])
-        rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, size)
-        near = (depth.reshape(-1) < model.config.grid.inner_xy_m).nonzero()[:, 0]
-        if not len(near):
-            return {}
-        pick = near[torch.randint(len(near), (self.rays,), generator=generator).to(near.device)]
-        rays, hit = rays.select(pick), depth.reshape(-1)[pick]
-        terms = {"occupancy": losses.occupancy_ray_loss(field, rays, hit, generator)}
-        if targets is not None and self.teacher is not None:
-            wanted = F.interpolate(targets, size, mode="bilinear", align_corners=False)
-            wanted = wanted.permute(0, 2, 3, 1).reshape(-1, wanted.shape[1])[pick]
-            inside = hit[:, None] + 0.1 / rays.lengths[:, None]
-            features = model.heads.features(field.latent(rays.at(inside)[:, 0]))
-            terms["point_features"] = losses.feature_loss(features, wanted, self._scale)
+        """Direct 3D supervision by dense depth."""
+        terms = {"occupancy": losses.voxel_occupancy_loss(field, voxels, self.points, generator)}
+        if field.block_logit is not None:
+            size = (depth.shape[1], depth.shape[2])
+            rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, size)
+            hit = depth.reshape(-1).isfinite()
+            rays, depth = rays.select(hit), depth.reshape(-1)[hit][:, None]
+            share = torch.rand(len(depth), 6, generator=generator).to(depth)
+            clear = rays.at(0.95 * share * depth).reshape(-1, 3)
+            terms["blocks"] = losses.block_loss(field, voxels, rays.at(depth)[:, 0], clear)
         return terms
+
+    def _point_terms(
+        self,
+        model: DistillNeRF,
+        field: VoxelField,
+        sample: TrainSample,
+        voxels: VoxelLabels,
+        semantics: Semantics,
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """Features of surface voxels, rare things more often than their share."""
+        assert sample.features is not None
+        if not len(voxels.surface):
+            return {}
+        maps = F.interpolate(
+            sample.features, sample.depth_m.shape[1:], mode="bilinear", align_corners=False
+        )
+        wanted = maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])[voxels.pixels]
+        texts = torch.cat([semantics.classes, semantics.negatives])
+        target = semantics.pca.cosine(wanted, texts)
+        kind = target[:, : len(semantics.classes)].argmax(dim=-1)
+        share = torch.bincount(kind, minlength=len(semantics.classes)).float().rsqrt()[kind]
+        pick = torch.multinomial(
+            share.cpu(), self.points, replacement=True, generator=generator
+        ).to(kind.device)
+        centers = voxel_centers_m(kind.device).reshape(-1, 3)[voxels.surface[pick]]
+        features = model.heads.features(voxel_latents(field, centers))
+        return {
+            "point_features": losses.feature_loss(features, wanted[pick], semantics.pca.spread),
+            "relevancy": losses.relevancy_loss(
+                semantics.pca.cosine(features, texts), target[pick]
+            ),
+        }
 
     def _lidar_terms(
         self,
         model: DistillNeRF,
         field: VoxelField,
         sample: TrainSample,
+        voxels: VoxelLabels,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
         offsets = sample.lidar_points_m - sample.lidar_origin_m
@@ -193,7 +204,7 @@ class Objective:
         near = near[seen]
         if not len(near):
             return {}
-        pick = torch.randint(len(near), (self.rays // 2,), generator=generator)
+        pick = torch.randint(len(near), (self.points // 3,), generator=generator)
         pick = near[pick.to(near.device)]
         length = distance[pick]
         origins = sample.lidar_origin_m.expand(len(pick), -1)
@@ -203,13 +214,10 @@ class Objective:
         result = render_rays(field, rays, probability, model.edges_m, samples)
         return {
             "lidar_depth": losses.log_depth_loss(result.depth_m, length),
-            "lidar_occupancy": losses.occupancy_ray_loss(field, rays, length, generator),
+            "lidar_occupancy": losses.occupancy_ray_loss(
+                field, rays, length, voxels.surface, generator
+            ),
         }
-
-    @property
-    def _scale(self) -> float:
-        assert self.teacher is not None
-        return float(self.teacher.pca.std.square().mean().sqrt())
 
 
 def _views(rig: CameraRig, index: Tensor) -> CameraRig:

@@ -3,23 +3,26 @@
 import dataclasses
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from distillnerf_ros.cameras import CAMERA_NAMES, CameraRig
+from distillnerf_ros.training.surface import VoxelLabels, voxel_labels
+from distillnerf_ros.training.targets import Teacher
 from distillnerf_ros.world.frames import glance
 from distillnerf_ros.world.rig_constants import LIDAR_TRANSLATION_M
 from distillnerf_ros.world.scene import make_scene
 
 LIDAR_RAYS = 8192
 """Lidar points kept per sample; a sweep of the world has about three times as many."""
-VERSION = 2
+VERSION = 3
 """Counts changes of the world or of the layout that make cached samples stale."""
 
 
@@ -30,17 +33,17 @@ class TrainSample:
     Attributes:
         rig: the cameras.
         depth_m: (N, H, W) dense depth along the optical axis, NaN for sky.
-        labels: (N, H, W) Occ3D class of each pixel, 255 for sky.
         lidar_origin_m: (3,) ego metres.
         lidar_points_m: (P, 3) ego metres.
+        voxels: what the dense depth says about the voxels of the Occ3D grid.
         features: (N, C, h, w) foundation features in PCA space, or None.
     """
 
     rig: CameraRig
     depth_m: Float[Tensor, "N H W"]
-    labels: UInt8[Tensor, "N H W"]
     lidar_origin_m: Float[Tensor, " 3"]
     lidar_points_m: Float[Tensor, "P 3"]
+    voxels: VoxelLabels
     features: Float[Tensor, "N C h w"] | None = None
 
     def to(self, device: torch.device) -> "TrainSample":
@@ -48,9 +51,9 @@ class TrainSample:
         return TrainSample(
             self.rig.to(device),
             self.depth_m.to(device),
-            self.labels.to(device),
             self.lidar_origin_m.to(device),
             self.lidar_points_m.to(device),
+            self.voxels.to(device),
             None if self.features is None else self.features.to(device),
         )
 
@@ -64,13 +67,15 @@ class WorldSamples(Dataset[TrainSample]):
         scenes: number of scenes.
         per_scene: glances per scene, evenly spread over 20 s.
         image_size: height and width in pixels.
-        cache: folder that keeps rendered samples, or None to render each time.
+        teacher: adds foundation features; None leaves them out.
+        cache: folder that keeps rendered samples and features, or None to make them each time.
     """
 
     first_seed: int
     scenes: int
     per_scene: int
     image_size: tuple[int, int]
+    teacher: Teacher | None = None
     cache: Path | None = None
 
     def __len__(self) -> int:
@@ -79,49 +84,58 @@ class WorldSamples(Dataset[TrainSample]):
 
     def __getitem__(self, index: int) -> TrainSample:
         """Read a glance from the cache, or render (and keep) it."""
-        path = self._path(index)
-        if path is not None and path.is_file():
-            return _read(path)
-        arrays = _render(*self.place(index), self.image_size)
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(f".{os.getpid()}.npz")
-            np.savez(temporary, **arrays)
-            os.replace(temporary, path)
-        return _sample(arrays)
+        seed, time_s = self.place(index)
+        key = f"{VERSION}-{seed}-{time_s:.3f}-{self.image_size}"
+        sample = _sample(self._kept(key, lambda: _render(seed, time_s, self.image_size)))
+        if self.teacher is None:
+            return sample
+        teacher = self.teacher
+
+        def features() -> dict[str, np.ndarray]:
+            return {"features": teacher(sample.rig.images).half().numpy()}
+
+        kept = self._kept(f"{key}-{teacher.name}", features)
+        return dataclasses.replace(sample, features=torch.from_numpy(kept["features"]).float())
+
+    def _kept(self, key: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Arrays by key from the cache, or made (and kept)."""
+        if self.cache is None:
+            return make()
+        path = self.cache / f"{hashlib.sha1(key.encode()).hexdigest()[:16]}.npz"
+        if path.is_file():
+            with np.load(path) as file:
+                return {name: file[name] for name in file.files}
+        arrays = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}.npz")
+        np.savez(temporary, **arrays)
+        os.replace(temporary, path)
+        return arrays
 
     def place(self, index: int) -> tuple[int, float]:
         """Seed and time in seconds of a glance."""
         scene, glance = divmod(index, self.per_scene)
         return self.first_seed + scene, (glance + 0.5) * 20.0 / self.per_scene
 
-    def _path(self, index: int) -> Path | None:
-        if self.cache is None:
-            return None
-        seed, time_s = self.place(index)
-        key = f"{VERSION}-{seed}-{time_s:.3f}-{self.image_size}"
-        return self.cache / f"{hashlib.sha1(key.encode()).hexdigest()[:16]}.npz"
-
 
 def _render(seed: int, time_s: float, image_size: tuple[int, int]) -> dict[str, np.ndarray]:
     """Render one glance into compact arrays."""
     seen = glance(make_scene(seed), time_s, image_size=image_size)
     points = seen.lidar_points
+    voxels = voxel_labels(seen.rig, seen.depth_m)
     keep = np.random.default_rng(seed).permutation(len(points))[:LIDAR_RAYS]
     return {
         "images": (seen.rig.images * 255).round().byte().numpy(),
         "intrinsics": seen.rig.intrinsics.numpy(),
         "ego_from_camera": seen.rig.ego_from_camera.numpy(),
         "depth_m": seen.depth_m.half().numpy(),
-        "labels": seen.labels.numpy(),
+        "labels": seen.labels.numpy(),  # what the training of the teacher reads
         "lidar_origin_m": np.asarray(LIDAR_TRANSLATION_M, np.float32),
         "lidar_points_m": points[torch.from_numpy(keep)].numpy(),
+        "surface": voxels.surface.int().numpy(),
+        "pixels": voxels.pixels.int().numpy(),
+        "free": voxels.free.int().numpy(),
     }
-
-
-def _read(path: Path) -> TrainSample:
-    with np.load(path) as file:
-        return _sample({key: file[key] for key in file.files})
 
 
 def _sample(arrays: dict[str, np.ndarray]) -> TrainSample:
@@ -135,9 +149,11 @@ def _sample(arrays: dict[str, np.ndarray]) -> TrainSample:
     return TrainSample(
         rig,
         torch.from_numpy(arrays["depth_m"]).float(),
-        torch.from_numpy(arrays["labels"]),
         torch.from_numpy(arrays["lidar_origin_m"]),
         torch.from_numpy(arrays["lidar_points_m"]),
+        VoxelLabels(
+            *(torch.from_numpy(arrays[name]).long() for name in ("surface", "pixels", "free"))
+        ),
     )
 
 
@@ -185,9 +201,9 @@ def mirrored(sample: TrainSample) -> TrainSample:
             ego_from_camera=flip_y @ rig.ego_from_camera @ flip_u,
         ),
         sample.depth_m.flip(-1),
-        sample.labels.flip(-1),
         sample.lidar_origin_m * mirror,
         sample.lidar_points_m * mirror,
+        sample.voxels.mirrored(width),
         None if sample.features is None else sample.features.flip(-1),
     )
 

@@ -20,8 +20,9 @@ from distillnerf_ros.device import resolve_device
 from distillnerf_ros.errors import TrainingError
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.query.semantics import Semantics
-from distillnerf_ros.training.objective import Objective, Teacher
+from distillnerf_ros.training.objective import Objective
 from distillnerf_ros.training.samples import TrainSample, WorldSamples, augment
+from distillnerf_ros.training.targets import embedded_teacher
 
 VERB_HELP = "train the model on procedural scenes"
 EXAMPLE = "distillnerf train --preset tiny --scenes 200 --steps 4000 --out runs/tiny"
@@ -177,17 +178,6 @@ def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def embedded_teacher(device: torch.device) -> tuple[Teacher, Semantics]:
-    """The shipped OpenCLIP model as the teacher of features."""
-    from distillnerf_ros.teachers.open_clip import EMBEDDED_CLIP, DenseClip, TextTower
-    from distillnerf_ros.teachers.pca import Pca
-
-    pca = Pca.embedded()
-    semantics = Semantics.of(EMBEDDED_CLIP, pca, TextTower.embedded())
-    dense = DenseClip.embedded().to(device).eval().requires_grad_(False)
-    return Teacher(dense, pca.to(device)), semantics
-
-
 def train(trainer: Trainer, samples: WorldSamples, out: Path, semantics: Semantics | None) -> None:
     """Run the remaining steps; log to ``curve.jsonl``, checkpoint to ``state.safetensors``."""
     out.mkdir(parents=True, exist_ok=True)
@@ -248,10 +238,11 @@ def run(args: argparse.Namespace) -> int:
     model = DistillNeRF(config)
     if args.start_from:
         model.load_state_dict(load_checkpoint(args.start_from, config).model.state_dict())
-    teacher, semantics = (None, None) if args.no_features else embedded_teacher(device)
+    teacher, semantics = (None, None) if args.no_features else embedded_teacher()
     size = (config.backbone.image_height_px, config.backbone.image_width_px)
-    samples = WorldSamples(args.first_seed, args.scenes, args.per_scene, size, args.cache)
+    samples = WorldSamples(args.first_seed, args.scenes, args.per_scene, size, teacher, args.cache)
     schedule = Schedule(steps=args.steps, learning_rate=args.learning_rate)
-    trainer = Trainer(model, Objective(teacher=teacher), schedule, device, args.seed)
+    objective = Objective(semantics=semantics and semantics.to(device))
+    trainer = Trainer(model, objective, schedule, device, args.seed)
     train(trainer, samples, args.out, semantics)
     return 0

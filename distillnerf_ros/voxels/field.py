@@ -79,6 +79,8 @@ class VoxelField:
         heads: maps latents (C_f + C_c) to colour and foundation features.
         context: (C,) one vector of the whole glance, for the sky.
         visibility: which part of space the cameras saw.
+        block_logit: (coarse cells,) that something is in each coarse cell, for training; None
+            where nothing looks from above.
     """
 
     grid: SparseGrid
@@ -88,6 +90,7 @@ class VoxelField:
     heads: FieldHeads
     context: Float[Tensor, " context"]
     visibility: Visibility
+    block_logit: Float[Tensor, " cells"] | None = None
 
     def __call__(
         self,

@@ -152,6 +152,23 @@ class SparseGrid:
     fine_slots: Int[Tensor, " V_f"]
     dropped_points: int
 
+    def with_coarse(self, cells: Int[Tensor, " P"]) -> "SparseGrid":
+        """This grid with further coarse voxels, which hold no fine ones; rows that exist stay.
+
+        Args:
+            cells: (P,) coarse cells without a voxel, no two alike.
+        """
+        before, after = self.coarse_count, self.coarse_count + len(cells)
+        table = torch.where(self.coarse_table == before, after, self.coarse_table)
+        table[cells] = torch.arange(before, after, device=cells.device)
+        empty = self.fine_table.new_full((len(cells), self.layout.subcells), self.fine_count)
+        return dataclasses.replace(
+            self,
+            coarse_table=table,
+            coarse_cells=torch.cat([self.coarse_cells, cells]),
+            fine_table=torch.cat([self.fine_table, empty]),
+        )
+
     @property
     def coarse_count(self) -> int:
         """Occupied coarse voxels."""
@@ -197,6 +214,10 @@ class SparseGrid:
     def fine_rows(self, slots: Int[Tensor, "*s"]) -> Int[Tensor, "*s"]:
         """Fine row at each slot (``fine_count`` where there is none)."""
         return gather_rows(self._fine_rows, slots.clamp(max=self.fine_table.numel()))
+
+    def holds(self, points_m: Float[Tensor, "*s 3"]) -> Bool[Tensor, "*s"]:
+        """Whether each point lies in a coarse voxel."""
+        return self.coarse_rows(self.layout.locate(points_m)[0]) < self.coarse_count
 
     def coarse_rows(self, coarse: Int[Tensor, "*s"]) -> Int[Tensor, "*s"]:
         """Coarse row of each coarse cell (``coarse_count`` where there is none)."""

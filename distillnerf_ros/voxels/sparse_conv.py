@@ -1,11 +1,14 @@
 """Sparse 3x3x3 convolutions within a level and strided ones from the fine to the coarse level."""
 
+import dataclasses
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from distillnerf_ros.config import VoxelConfig
-from distillnerf_ros.voxels.grid import SparseGrid
+from distillnerf_ros.voxels.birds_eye import BirdsEyeNet, proposed_cells
+from distillnerf_ros.voxels.grid import GridLayout, SparseGrid
 
 CHUNK_VALUES = 1 << 19
 """Gathered values that a convolution works on at a time: 2 MB stay in a CPU core's cache, which is
@@ -61,40 +64,97 @@ class BlockConv(GatheredLinear):
         return self.gather(values, grid.fine_table)
 
 
-class SparseVoxelNet(nn.Module):
-    """Sparse convolutions within and across the two levels (paper sec. 3.1, multi-view fusion).
+@dataclasses.dataclass(frozen=True)
+class FusedVoxels:
+    """What the sparse network makes of pooled voxels.
 
-    Pooled fine and coarse values (features + density logit) go in; fused ones come out, with the
-    optional completion logits of every fine cell of a coarse voxel.
+    Attributes:
+        grid: the voxels, with those that were proposed.
+        fine: (V_f, C_f + 1) features and density logit of the fine voxels.
+        coarse: (V_c, C_c + 1) the same of the coarse voxels.
+        completion: (V_c, subcells) logits to add to every fine cell, or None.
+        block_logit: (coarse cells,) that something is in each coarse cell, or None.
     """
 
-    def __init__(self, config: VoxelConfig, subcells: int) -> None:
+    grid: SparseGrid
+    fine: Float[Tensor, "V_f C_f"]
+    coarse: Float[Tensor, "V_c C_c"]
+    completion: Float[Tensor, "V_c subcells"] | None
+    block_logit: Float[Tensor, " cells"] | None
+
+
+class SparseVoxelNet(nn.Module):
+    """Sparse convolutions within and across the two levels (paper sec. 3.1, multi-view fusion)."""
+
+    def __init__(self, config: VoxelConfig, layout: GridLayout, ceiling: int) -> None:
+        """Build the layers.
+
+        Args:
+            config: widths and depths.
+            layout: the grid's frame.
+            ceiling: on coarse voxels, proposed ones included.
+        """
         super().__init__()
+        self.config, self.ceiling = config, ceiling
         fine, hidden = config.fine_hidden_channels, config.hidden_channels
         widths = [config.fine_channels + 1] + [fine] * config.fine_layers
         self.fine = nn.ModuleList(map(SparseConv, widths[:-1], widths[1:]))
-        self.down = BlockConv(widths[-1], hidden, subcells)
+        self.down = BlockConv(widths[-1], hidden, layout.subcells)
         self.fine_head = nn.Linear(widths[-1], config.fine_channels + 1)
         self.coarse_in = SparseConv(config.coarse_channels + 1, hidden)
+        self.birds_eye = (
+            BirdsEyeNet(config, 2 * hidden, layout.coarse_shape)
+            if config.birds_eye_channels
+            else None
+        )
         widths = [2 * hidden] + [hidden] * config.coarse_layers
         self.coarse = nn.ModuleList(map(SparseConv, widths[:-1], widths[1:]))
         self.coarse_head = nn.Linear(widths[-1], config.coarse_channels + 1)
-        self.completion = nn.Linear(widths[-1], subcells) if config.completion else None
+        self.completion = nn.Linear(widths[-1], layout.subcells) if config.completion else None
 
     def forward(
         self,
         fine: Float[Tensor, "V_f C_f"],
         coarse: Float[Tensor, "V_c C_c"],
         grid: SparseGrid,
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Fuse both levels; residual on the pooled values, so that the raw lift stays legible."""
+    ) -> FusedVoxels:
+        """Fuse both levels; residual on the pooled values, so that the raw lift stays legible.
+
+        Args:
+            fine: (V_f, C_f + 1) pooled features and density logit.
+            coarse: (V_c, C_c + 1) the same of the coarse level.
+            grid: which voxels exist.
+        """
         x = fine
         neighbors = grid.fine_neighbors() if self.fine else None
         for layer in self.fine:
             x = layer(x, neighbors)
+        y = self.coarse_in(coarse, grid.coarse_neighbors())
+        y = torch.cat([y, self.down(x, grid)], dim=1)
+        block_logit = None
+        if self.birds_eye is not None:
+            context, block_logit = self.birds_eye(y, grid)
+            grid, y, coarse = self._propose(self.birds_eye, context, block_logit, grid, y, coarse)
         neighbors = grid.coarse_neighbors()
-        y = torch.cat([self.coarse_in(coarse, neighbors), self.down(x, grid)], dim=1)
         for layer in self.coarse:
             y = layer(y, neighbors)
         completion = None if self.completion is None else self.completion(y)
-        return fine + self.fine_head(x), coarse + self.coarse_head(y), completion
+        return FusedVoxels(
+            grid, fine + self.fine_head(x), coarse + self.coarse_head(y), completion, block_logit
+        )
+
+    def _propose(
+        self,
+        birds_eye: BirdsEyeNet,
+        context: Tensor,
+        logit: Tensor,
+        grid: SparseGrid,
+        y: Tensor,
+        coarse: Tensor,
+    ) -> tuple[SparseGrid, Tensor, Tensor]:
+        """Add the proposed voxels, empty but for what the look from above says of them."""
+        cells = proposed_cells(logit, grid, self.config.propose_probability, self.ceiling)
+        grid = grid.with_coarse(cells)
+        y = torch.cat([y, y.new_zeros(len(cells), y.shape[1])])
+        coarse = torch.cat([coarse, coarse.new_zeros(len(cells), coarse.shape[1])])
+        return grid, y + birds_eye.widen(context[grid.coarse_cells]), coarse

@@ -6,8 +6,14 @@ import pytest
 import torch
 
 from distillnerf_ros.cameras import Rays
+from distillnerf_ros.cameras.visibility import Visibility
 from distillnerf_ros.training import losses
-from distillnerf_ros.voxels.field import FieldSample
+from distillnerf_ros.training.surface import VoxelLabels, voxels_of
+from distillnerf_ros.voxels.contraction import Contraction
+from distillnerf_ros.voxels.field import FieldHeads, FieldSample, VoxelField
+from distillnerf_ros.voxels.grid import GridLayout, build_grid
+
+NOWHERE = torch.zeros(0, dtype=torch.long)
 
 
 class HalfSpace:
@@ -83,12 +89,101 @@ def test_occupancy_rays_are_content_with_the_truth_and_push_towards_it() -> None
     generator = torch.Generator().manual_seed(0)
     depth = torch.full((64,), 10.0)
     solid = HalfSpace(50.0)
-    assert losses.occupancy_ray_loss(solid, forward_rays(64), depth, generator) < 1e-3
+    assert losses.occupancy_ray_loss(solid, forward_rays(64), depth, NOWHERE, generator) < 1e-3
     thin = HalfSpace(0.1)
-    losses.occupancy_ray_loss(thin, forward_rays(64), depth, generator).backward()
+    losses.occupancy_ray_loss(thin, forward_rays(64), depth, NOWHERE, generator).backward()
     assert thin.value.grad < 0  # more density would lower the loss
-    late = losses.occupancy_ray_loss(solid, forward_rays(64), depth + 4, generator)
+    late = losses.occupancy_ray_loss(solid, forward_rays(64), depth + 4, NOWHERE, generator)
     assert late > 0.5  # the near samples (3 m before 14 m) fall into the solid
+
+
+def test_points_in_voxels_with_a_surface_are_not_called_free() -> None:
+    """Rays along a road cross the road's own voxels before they hit it."""
+    depth = torch.full((64,), 20.0)
+    road = HalfSpace(50.0)  # from x = 10 m on the rays run through what they hit at 20 m
+    wrong = losses.occupancy_ray_loss(
+        road, forward_rays(64), depth, NOWHERE, torch.Generator().manual_seed(0)
+    )
+    line = torch.zeros(400, 3)
+    line[:, 0] = torch.linspace(9.9, 21, 400)
+    surface = voxels_of(line).unique()
+    right = losses.occupancy_ray_loss(
+        road, forward_rays(64), depth, surface, torch.Generator().manual_seed(0)
+    )
+    assert wrong > 2
+    assert right < 1e-3
+
+
+def glance_field(density: float) -> VoxelField:
+    """A field with one density wherever it has a voxel: x in 8 .. 16 m ahead, two coarse cells."""
+    layout = GridLayout(Contraction((40.0, 40.0, 4.0), 0.8), (10, 10, 2), 2)
+    points = torch.tensor([[12.0, 1.0, -0.1], [22.0, 1.0, -0.1]])
+    grid = build_grid(layout, points, torch.ones(2, dtype=torch.bool), 9, 9)[0]
+    slots = torch.full((3 * 8,), density)
+    slots[16:] = 0
+    rows = torch.zeros(3, 1)
+    sky = Visibility(torch.eye(3)[None], torch.eye(4)[None], (2, 2), torch.ones(1, 2, 2))
+    logit = torch.zeros(layout.coarse_count)
+    heads = FieldHeads(2, 2, 1)
+    return VoxelField(
+        grid,
+        slots.requires_grad_(),
+        rows,
+        rows,
+        heads,
+        torch.zeros(1),
+        sky,
+        logit.requires_grad_(),
+    )
+
+
+def line_labels(surface_x_m: float, free_x_m: float) -> VoxelLabels:
+    ends = voxels_of(torch.tensor([[surface_x_m, 1.0, -0.1], [free_x_m, 1.0, -0.1]]))
+    return VoxelLabels(ends[:1], torch.zeros(1, dtype=torch.long), ends[1:])
+
+
+def test_voxel_occupancy_counts_an_occupied_voxel_three_times() -> None:
+    field = glance_field(math.log(4) / 0.4)  # probability 3/4 in both voxels
+    loss = losses.voxel_occupancy_loss(
+        field, line_labels(12.0, 22.0), 8, torch.Generator().manual_seed(0)
+    )
+    assert loss.item() == pytest.approx((3 * -math.log(0.75) - math.log(0.25)) / 4, rel=1e-4)
+    loss.backward()
+    gradient = field.slot_density.grad
+    assert gradient[:8].sum() < 0 < gradient[8:16].sum()
+
+
+def test_voxel_occupancy_leaves_out_what_no_block_can_get_wrong() -> None:
+    loss = losses.voxel_occupancy_loss(
+        glance_field(1.0), line_labels(12.0, -30.0), 8, torch.Generator().manual_seed(0)
+    )
+    assert loss.item() == 0
+
+
+def test_block_loss_takes_a_surface_for_more_than_the_space_before_it() -> None:
+    field = glance_field(1.0)
+    labels = line_labels(12.0, 22.0)
+    surface, clear = torch.tensor([[60.0, 0.0, 1.0]]), torch.tensor([[12.2, 1.0, -0.1]])
+    loss = losses.block_loss(field, labels, surface, clear)
+    assert loss.item() == pytest.approx(math.log(2))
+    loss.backward()
+    cells = field.grid.layout.locate(torch.tensor([[12.0, 1, -0.1], [22, 1, -0.1], [60, 0, 1]]))[0]
+    gradient = field.block_logit.grad
+    assert gradient[cells.long()].sign().tolist() == [-1, 1, -1]
+    # Both voxels stand astride z = 0, where coarse cells meet; the far point lies in one cell.
+    known = gradient.abs() > gradient.abs().max() / 2
+    assert known.sum() == 5
+    assert gradient[~known].tolist() == pytest.approx(
+        [losses.UNSEEN_WEIGHT * float(gradient.max())] * int((~known).sum())
+    )
+
+
+def test_relevancy_loss_is_the_divergence_of_two_answers() -> None:
+    target = torch.tensor([[0.1, 0.0]])
+    assert losses.relevancy_loss(target, target).item() == pytest.approx(0, abs=1e-6)
+    p = 1 / (1 + math.exp(-2))  # softmax of 20 * (0.1, 0)
+    expected = p * math.log(p / 0.5) + (1 - p) * math.log((1 - p) / 0.5)
+    assert losses.relevancy_loss(torch.zeros(1, 2), target).item() == pytest.approx(expected)
 
 
 def test_rgb_loss_is_zero_for_equal_images_and_ssim_is_one() -> None:

@@ -7,6 +7,7 @@ import torch
 
 from distillnerf_ros.cameras import CameraRig, camera_rays
 from distillnerf_ros.training.samples import TrainSample, augment, mirrored, pool_depth
+from distillnerf_ros.training.surface import voxel_labels
 
 
 def ground_sample() -> TrainSample:
@@ -23,10 +24,10 @@ def ground_sample() -> TrainSample:
     rays = camera_rays(rig.intrinsics, rig.ego_from_camera, (16, 32), (16, 32))
     depth = -rays.origins[:, 2] / rays.directions[:, 2]
     depth = torch.where(depth > 0, depth, torch.nan).reshape(1, 16, 32)
-    labels = torch.zeros(1, 16, 32, dtype=torch.uint8)
     points = rays.at(depth.reshape(-1, 1))[:, 0]
     points = points[points.isfinite().all(dim=1)]
-    return TrainSample(rig, depth, labels, torch.tensor([0.9, 0.0, 1.8]), points)
+    lidar = torch.tensor([0.9, 0.0, 1.8])
+    return TrainSample(rig, depth, lidar, points, voxel_labels(rig, depth))
 
 
 def surface(sample: TrainSample) -> torch.Tensor:

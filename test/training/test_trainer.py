@@ -9,9 +9,11 @@ import torch
 from distillnerf_ros.config import tiny
 from distillnerf_ros.errors import TrainingError
 from distillnerf_ros.model import DistillNeRF
+from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.teachers.pca import Pca
-from distillnerf_ros.training.objective import LossWeights, Objective, Teacher
+from distillnerf_ros.training.objective import LossWeights, Objective
 from distillnerf_ros.training.samples import TrainSample
+from distillnerf_ros.training.surface import voxel_labels
 from distillnerf_ros.training.trainer import Schedule, ShuffledForever, Trainer
 
 
@@ -57,16 +59,16 @@ def ground_glance() -> TrainSample:
     rays = camera_rays(k, poses, (32, 64), (32, 64))
     depth = (-1.5 / rays.directions[:, 2]).reshape(2, 32, 64)
     depth = torch.where((depth > 0) & (depth < 100), depth, torch.nan)
-    labels = torch.zeros(2, 32, 64, dtype=torch.uint8)
     angle = torch.linspace(0, 6.28, 400)
     points = torch.stack([8 * angle.cos(), 8 * angle.sin(), 0 * angle], dim=1)
-    return TrainSample(rig, depth, labels, torch.tensor([0.0, 0.0, 1.8]), points)
+    lidar = torch.tensor([0.0, 0.0, 1.8])
+    return TrainSample(rig, depth, lidar, points, voxel_labels(rig, depth))
 
 
 def make_trainer(objective: Objective | None = None) -> Trainer:
     torch.manual_seed(0)
     schedule = Schedule(steps=8, warmup_steps=2, drop_camera=0.5)
-    objective = objective or Objective(views=1, rays=64)
+    objective = objective or Objective(views=1, points=64)
     return Trainer(DistillNeRF(small_config()), objective, schedule, torch.device("cpu"))
 
 
@@ -93,11 +95,13 @@ def test_resumed_training_equals_uninterrupted_training_to_the_bit(tmp_path) -> 
 def test_every_parameter_learns_from_the_full_objective() -> None:
     pca = Pca(torch.zeros(6), torch.eye(6)[:4], torch.ones(4), 1.0)
 
-    def dense(images: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.adaptive_avg_pool2d(images, (4, 8)).repeat(1, 2, 1, 1)
-
-    trainer = make_trainer(Objective(teacher=Teacher(dense, pca), views=2, rays=64))
-    terms = trainer.train_step(ground_glance())
+    texts = torch.eye(6).repeat(4, 1)
+    semantics = Semantics("none", pca, texts[:17], texts[17:21])
+    sample = ground_glance()
+    features = torch.nn.functional.adaptive_avg_pool2d(sample.rig.images, (4, 8))
+    features = torch.cat([features, features[:, :1]], dim=1)
+    trainer = make_trainer(Objective(semantics=semantics, views=2, points=64))
+    terms = trainer.train_step(dataclasses.replace(sample, features=features))
     assert set(terms) == {field.name for field in dataclasses.fields(LossWeights)}
     for name, parameter in trainer.model.named_parameters():
         if name != "heads.rgb.bias":

@@ -197,3 +197,23 @@ def test_gathered_rows_are_the_indexed_ones(shape, channels):
     table = torch.randn(7, *channels)
     rows = torch.randint(7, shape)
     assert torch.equal(gather_rows(table, rows), table[rows])
+
+
+def test_further_coarse_voxels_hold_nothing_fine_and_move_nobody():
+    points = some_points(60)
+    grid = build_grid(LAYOUT, points, torch.ones(60, dtype=torch.bool), 20, 999)[0]
+    missing = (grid.coarse_table == grid.coarse_count).nonzero()[:, 0][[3, 1]]
+    more = grid.with_coarse(missing)
+    assert more.coarse_cells.tolist() == grid.coarse_cells.tolist() + missing.tolist()
+    assert more.coarse_rows(more.coarse_cells).tolist() == list(range(more.coarse_count))
+    others = (more.coarse_table == more.coarse_count).sum()
+    assert others == LAYOUT.coarse_count - more.coarse_count
+    centers = LAYOUT.centers_m(missing[:, None].expand(-1, 64), torch.arange(64).expand(2, -1))
+    assert more.holds(centers).all()
+    assert not grid.holds(centers).any()
+    assert (more.fine_rows(more.slots(*LAYOUT.locate(centers))) == grid.fine_count).all()
+    slots, before = more.slots(*LAYOUT.locate(points)), grid.slots(*LAYOUT.locate(points))
+    held = grid.holds(points)
+    assert held.any()
+    assert (slots[held] == before[held]).all()
+    assert torch.equal(grid.with_coarse(missing[:0]).coarse_table, grid.coarse_table)

@@ -15,6 +15,10 @@ LAYOUT = GridLayout(Contraction((50.0, 50.0, 6.4), 0.8), (5, 4, 3), 4)
 SMALL = VoxelConfig(4, 3, 8, 6, coarse_layers=1, fine_layers=1, completion=True)
 
 
+def make_net(config: VoxelConfig = SMALL) -> SparseVoxelNet:
+    return SparseVoxelNet(config, LAYOUT, 60)
+
+
 def scattered_grid(count: int = 500) -> SparseGrid:
     generator = torch.Generator().manual_seed(0)
     points = torch.randn(count, 3, generator=generator) * torch.tensor([20.0, 20.0, 2.0])
@@ -79,30 +83,64 @@ def test_gradients_of_a_sparse_conv():
 def test_levels_keep_their_shapes_with_any_number_of_layers(layers):
     """Without fine layers the fine head once took the width of the coarse ones."""
     grid = scattered_grid()
-    net = SparseVoxelNet(dataclasses.replace(SMALL, fine_layers=layers, coarse_layers=layers), 64)
+    net = make_net(dataclasses.replace(SMALL, fine_layers=layers, coarse_layers=layers))
     fine, coarse = torch.randn(grid.fine_count, 5), torch.randn(grid.coarse_count, 4)
-    out_fine, out_coarse, completion = net(fine, coarse, grid)
-    assert out_fine.shape == fine.shape
-    assert out_coarse.shape == coarse.shape
-    assert completion.shape == (grid.coarse_count, 64)
+    fused = net(fine, coarse, grid)
+    assert fused.fine.shape == fine.shape
+    assert fused.coarse.shape == coarse.shape
+    assert fused.completion.shape == (grid.coarse_count, 64)
+    assert fused.grid is grid
+    assert fused.block_logit is None
 
 
 def test_completion_is_a_choice():
     grid = scattered_grid()
-    net = SparseVoxelNet(dataclasses.replace(SMALL, completion=False), 64)
+    net = make_net(dataclasses.replace(SMALL, completion=False))
     values = torch.randn(grid.fine_count, 5), torch.randn(grid.coarse_count, 4)
-    assert net(*values, grid)[2] is None
+    assert net(*values, grid).completion is None
 
 
 def test_heads_add_to_what_was_pooled():
-    grid, net = scattered_grid(), SparseVoxelNet(SMALL, 64)
+    grid, net = scattered_grid(), make_net()
     for head in (net.fine_head, net.coarse_head):
         torch.nn.init.zeros_(head.weight)
         torch.nn.init.zeros_(head.bias)
     fine, coarse = torch.randn(grid.fine_count, 5), torch.randn(grid.coarse_count, 4)
-    out_fine, out_coarse, _ = net(fine, coarse, grid)
-    assert (out_fine == fine).all()
-    assert (out_coarse == coarse).all()
+    fused = net(fine, coarse, grid)
+    assert (fused.fine == fine).all()
+    assert (fused.coarse == coarse).all()
+
+
+WITH_VIEW = dataclasses.replace(SMALL, birds_eye_channels=16, birds_eye_cell_channels=2)
+
+
+def test_the_look_from_above_changes_nothing_at_first():
+    grid = scattered_grid()
+    torch.manual_seed(0)
+    net = make_net(WITH_VIEW)
+    fine, coarse = torch.randn(grid.fine_count, 5), torch.randn(grid.coarse_count, 4)
+    seen = net(fine, coarse, grid)
+    assert seen.grid.coarse_count == grid.coarse_count
+    assert seen.block_logit.shape == (LAYOUT.coarse_count,)
+    net.birds_eye = None
+    blind = net(fine, coarse, grid)
+    assert torch.equal(seen.coarse, blind.coarse)
+    assert torch.equal(seen.completion, blind.completion)
+
+
+def test_proposed_voxels_join_without_disturbing_the_others():
+    grid = scattered_grid()
+    net = make_net(WITH_VIEW)
+    torch.nn.init.constant_(net.birds_eye.logits.bias, 3.0)
+    fine, coarse = torch.randn(grid.fine_count, 5), torch.randn(grid.coarse_count, 4)
+    fused = net(fine, coarse, grid)
+    assert fused.grid.coarse_count == LAYOUT.coarse_count == 60  # every cell, and the ceiling
+    assert fused.coarse.shape == (60, 4)
+    assert fused.completion.shape == (60, 64)
+    assert (fused.grid.coarse_cells[: grid.coarse_count] == grid.coarse_cells).all()
+    assert fused.fine.shape == fine.shape
+    fused.completion.sum().backward()
+    assert net.birds_eye.widen.weight.grad.abs().sum() > 0
 
 
 def test_no_voxels_at_all():
@@ -110,8 +148,9 @@ def test_no_voxels_at_all():
     layout = LAYOUT
     nothing = torch.zeros(3, dtype=torch.bool)
     grid = build_grid(layout, torch.randn(3, 3), nothing, 9, 9)[0]
-    out = SparseVoxelNet(SMALL, 64)(torch.zeros(0, 5), torch.zeros(0, 4), grid)
-    assert [tuple(o.shape) for o in out] == [(0, 5), (0, 4), (0, 64)]
+    out = make_net(WITH_VIEW)(torch.zeros(0, 5), torch.zeros(0, 4), grid)
+    shapes = [tuple(o.shape) for o in (out.fine, out.coarse, out.completion)]
+    assert shapes == [(0, 5), (0, 4), (0, 64)]
 
 
 def test_work_in_chunks_changes_nothing(monkeypatch):

@@ -1,0 +1,54 @@
+"""The teacher of features: what the field's features are trained towards."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from distillnerf_ros.query.semantics import Semantics
+from distillnerf_ros.teachers.pca import Pca
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+    """Dense features of images, in the components that the field carries.
+
+    Attributes:
+        dense: (N, 3, H, W) images -> (N, E, h, w) features of unit length.
+        pca: the components that the field carries.
+        enlarge: images are enlarged this much first, so that a patch covers less of a small
+            thing. With the shipped teacher 2 raises the mean average precision of 17 class names
+            on unseen streets from 0.563 to 0.584.
+    """
+
+    dense: Callable[[Tensor], Tensor]
+    pca: Pca
+    enlarge: int = 2
+
+    @torch.no_grad()
+    def __call__(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C h w"]:
+        """Feature targets in PCA space."""
+        large = F.interpolate(
+            images, scale_factor=self.enlarge, mode="bicubic", align_corners=False
+        )
+        features = self.dense(large.clamp(0, 1)).permute(0, 2, 3, 1)
+        return self.pca.project(features).permute(0, 3, 1, 2)
+
+    @property
+    def name(self) -> str:
+        """Tells the features of one teacher from those of another in a cache."""
+        digest = hashlib.sha1(self.pca.basis.cpu().numpy().tobytes())
+        return f"{digest.hexdigest()[:12]}-x{self.enlarge}"
+
+
+def embedded_teacher() -> tuple[Teacher, Semantics]:
+    """The shipped OpenCLIP model as the teacher of features, on the CPU."""
+    from distillnerf_ros.teachers.open_clip import EMBEDDED_CLIP, DenseClip, TextTower
+
+    pca = Pca.embedded()
+    semantics = Semantics.of(EMBEDDED_CLIP, pca, TextTower.embedded())
+    return Teacher(DenseClip.embedded().eval().requires_grad_(False), pca), semantics

@@ -12,7 +12,7 @@ from distillnerf_ros.demo.snapshot import Snapshot, Voxels
 from distillnerf_ros.taxonomy import FREE_LABEL
 from distillnerf_ros.training.baselines import flat_road_depth
 from distillnerf_ros.training.metrics import Confusion, DepthErrors, depth_errors
-from distillnerf_ros.training.scoring import lidar_truth
+from distillnerf_ros.training.truth import LidarTruth
 
 if TYPE_CHECKING:
     from nuscenes.nuscenes import NuScenes
@@ -127,7 +127,7 @@ def _collect_depth(
     rows, cols = next(iter(depths.values())).shape
     grid_size = rows, cols
     rig = nuscenes.load_glance(nusc, token, grid_size, names)
-    truth = lidar_truth(nuscenes.lidar_points(nusc, token), rig, grid_size)
+    truth = LidarTruth.nearest(nuscenes.lidar_points(nusc, token), rig, grid_size)
     flat = flat_road_depth(rig, grid_size).reshape(-1)
     camera, cell = np.divmod(truth.cells, rows * cols)
     for index, name in enumerate(names):

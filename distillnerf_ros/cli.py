@@ -29,7 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "distillnerf_ros.training.contrastive",
         "train the small OpenCLIP model of the procedural world",
     ),
-    "train": ("distillnerf_ros.training.trainer", "train the model"),
+    "train": ("distillnerf_ros.training.train", "train the model"),
     "eval": ("distillnerf_ros.training.evaluate", "measure depth, occupancy and text queries"),
     "bench": ("distillnerf_ros.bench", "measure the speed of every stage"),
 }

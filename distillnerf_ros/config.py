@@ -5,6 +5,7 @@ Every default here is the paper's (preset ``base``); ``tiny`` is sized for two C
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import Any, get_args, get_origin
 
 from distillnerf_ros.errors import ConfigError
@@ -26,6 +27,8 @@ class BackboneConfig:
     """Stride of the first convolution; also the stride of the feature map."""
     feature_channels: int = 64
     """Channels of the feature map."""
+    encoder: str = ""
+    """Model of timm that takes the place of the stages after the first; "" for none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +75,9 @@ class GridConfig:
     """The same along z."""
     alpha: float = 0.8
     """Share of each half axis that the linear part takes."""
+    linear: bool = False
+    """Space ends at the inner part: nothing is contracted, the grid covers the inner part alone,
+    and its outermost coarse cells stay empty."""
     coarse_shape: tuple[int, int, int] = (128, 128, 128)
     """Coarse cells along x, y, z (paper: octree level 7)."""
     fine_factor: int = 4
@@ -98,6 +104,8 @@ class VoxelConfig:
     """3x3x3 layers on the coarse level after the levels are joined."""
     fine_layers: int = 2
     """3x3x3 layers on the fine level."""
+    complement: bool = True
+    """Fine cells without a point take the density of their coarse voxel, instead of none."""
     completion: bool = False
     """Predict a density for every fine cell of a coarse voxel, instead of complementing missing
     fine cells with the coarse density alone."""
@@ -126,6 +134,8 @@ class RenderConfig:
     """Rows of the ray grid per camera."""
     ray_cols: int = 114
     """Columns of the ray grid per camera."""
+    decoder: bool = True
+    """Colour comes from a 2D decoder, instead of the linear read-out alone."""
     decoder_channels: int = 160
     """Width of the 2D decoder that turns rendered features into colour."""
     decoder_layers: int = 4
@@ -174,6 +184,10 @@ class ModelConfig:
             raise ConfigError(
                 f"grid.fine_factor is {factor}, expected a power of two from 2 on: cells are "
                 "found by shifting bits, and samples placed by the octants of a coarse voxel"
+            )
+        if self.voxels.completion and not self.voxels.complement:
+            raise ConfigError(
+                "voxels.completion refines voxels.complement, which is off; turn both off or on"
             )
         if not 0 < self.grid.alpha < 1:
             raise ConfigError(f"grid.alpha is {self.grid.alpha}, expected between 0 and 1")
@@ -242,7 +256,31 @@ def base() -> ModelConfig:
     return ModelConfig()
 
 
-PRESETS = {"tiny": tiny, "base": base}
+def base_linear() -> ModelConfig:
+    """The paper's model without contraction: the grid ends 50 m from the vehicle."""
+    config = base()
+    grid = dataclasses.replace(config.grid, linear=True)
+    return dataclasses.replace(config, preset="base-linear", grid=grid)
+
+
+def large() -> ModelConfig:
+    """256x704 images through the ViT-S of DINOv2 (and of Depth Anything V2)."""
+    config = base()
+    return dataclasses.replace(
+        config,
+        preset="large",
+        backbone=dataclasses.replace(
+            config.backbone,
+            image_height_px=256,
+            image_width_px=704,
+            stem_stride=4,
+            encoder="vit_small_patch14_dinov2",
+        ),
+        render=dataclasses.replace(config.render, ray_rows=128, ray_cols=352),
+    )
+
+
+PRESETS = {"tiny": tiny, "base": base, "base-linear": base_linear, "large": large}
 
 
 def preset(name: str) -> ModelConfig:
@@ -254,6 +292,32 @@ def preset(name: str) -> ModelConfig:
     if name not in PRESETS:
         raise ConfigError(f"preset {name!r} is unknown; choose one of {', '.join(PRESETS)}")
     return PRESETS[name]()
+
+
+def with_fields(config: ModelConfig, changes: Sequence[str]) -> ModelConfig:
+    """A configuration with some fields changed.
+
+    Args:
+        config: what to start from.
+        changes: of the form ``stage.field=value``, the value as in JSON.
+
+    Raises:
+        ConfigError: no such field, or a value of another type.
+    """
+    data = dataclasses.asdict(config)
+    for change in changes:
+        path, _, text = change.partition("=")
+        *stages, field = path.split(".")
+        place: Any = data
+        for stage in stages:
+            place = place.get(stage) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or field not in place:
+            raise ConfigError(f"{change!r}: there is no field {path!r}; see config.py")
+        try:
+            place[field] = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"{change!r}: the value is not JSON ({error})") from error
+    return from_json(json.dumps(data))
 
 
 def to_json(config: ModelConfig) -> str:

@@ -11,7 +11,7 @@ from distillnerf_ros.lift.backbone import Backbone
 from distillnerf_ros.lift.coarse_depth import CoarseDepth, CoarseDepthNet
 from distillnerf_ros.lift.fine_depth import FineDepth, FineDepthNet
 from distillnerf_ros.lift.lift import LiftedPoints, lift
-from distillnerf_ros.render.decoder import RgbDecoder
+from distillnerf_ros.render.decoder import RgbDecoder, enlarged
 from distillnerf_ros.render.renderer import (
     RayResult,
     Rendered,
@@ -42,7 +42,7 @@ class DistillNeRF(nn.Module):
         self.fine_depth = FineDepthNet(config.fine_depth, channels, latent)
         self.voxel_net = SparseVoxelNet(voxels, self.layout, config.grid.max_coarse_voxels)
         self.heads = FieldHeads(latent, config.features.channels, channels)
-        self.decoder = RgbDecoder(config.render, latent)
+        self.decoder = RgbDecoder(config.render, latent) if config.render.decoder else None
         edges = march_edges(config.render, config.grid.alpha, config.grid.inner_xy_m)
         self.register_buffer("edges_m", edges, persistent=False)
 
@@ -72,7 +72,11 @@ class DistillNeRF(nn.Module):
         return VoxelField(
             fused.grid,
             complement_density(
-                fused.grid, fused.fine[:, -1], fused.coarse[:, -1], fused.completion
+                fused.grid,
+                fused.fine[:, -1],
+                fused.coarse[:, -1],
+                fused.completion,
+                self.config.voxels.complement,
             ),
             pad_row(5 * torch.tanh(fused.fine[:, :-1] / 5)),
             pad_row(5 * torch.tanh(fused.coarse[:, :-1] / 5)),
@@ -108,7 +112,7 @@ class DistillNeRF(nn.Module):
         rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, (rows, cols))
         result, latent = self.render_latent(field, rays, shape)
         latent = latent.reshape(*shape, -1)
-        rgb = self.decoder(latent.permute(0, 3, 1, 2), self.heads.rgb(latent).permute(0, 3, 1, 2))
+        rgb = self.decode(latent)
         features = self.heads.features(latent).permute(0, 3, 1, 2)
         there = rig.valid[:, None, None]
         return Rendered(
@@ -117,6 +121,14 @@ class DistillNeRF(nn.Module):
             torch.where(there[:, None], rgb, 0.0),
             torch.where(there[:, None], features, 0.0),
         )
+
+    def decode(self, latent: Float[Tensor, "N h w C"]) -> Float[Tensor, "N 3 H W"]:
+        """Colour in 0..1 of images of composited latents."""
+        logits = self.heads.rgb(latent).permute(0, 3, 1, 2)
+        if self.decoder is None:
+            scale = self.config.render.decoder_scale
+            return torch.sigmoid(enlarged(logits, scale))
+        return self.decoder(latent.permute(0, 3, 1, 2), logits)
 
     def render_latent(
         self, field: VoxelField, rays: Rays, shape: tuple[int, int, int]

@@ -8,7 +8,16 @@ import json
 import pytest
 
 from distillnerf_ros import config as config_module
-from distillnerf_ros.config import PRESETS, ModelConfig, base, from_json, preset, tiny, to_json
+from distillnerf_ros.config import (
+    PRESETS,
+    ModelConfig,
+    base,
+    from_json,
+    preset,
+    tiny,
+    to_json,
+    with_fields,
+)
 from distillnerf_ros.errors import ConfigError
 
 
@@ -30,7 +39,9 @@ def test_base_has_the_numbers_of_the_paper():
 
 
 def test_unknown_preset_names_the_known_ones():
-    with pytest.raises(ConfigError, match="'huge' is unknown; choose one of tiny, base"):
+    with pytest.raises(
+        ConfigError, match="'huge' is unknown; choose one of tiny, base, base-linear, large"
+    ):
         preset("huge")
 
 
@@ -104,3 +115,13 @@ def test_every_field_of_a_stage_says_what_it_means():
         and not (isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant))
     ]
     assert silent == []
+
+
+def test_fields_are_changed_by_path():
+    changed_config = with_fields(tiny(), ["render.decoder=false", "grid.coarse_shape=[8, 8, 4]"])
+    assert changed_config.render.decoder is False
+    assert changed_config.grid.coarse_shape == (8, 8, 4)
+    assert with_fields(tiny(), []) == tiny()
+    for wrong in ("render.dekoder=false", "render=1.x", "nothing.at.all=1", "render.decoder=no"):
+        with pytest.raises(ConfigError):
+            with_fields(tiny(), [wrong])

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from distillnerf_ros.cameras import CameraRig
-from distillnerf_ros.config import BackboneConfig, ModelConfig, base, tiny
+from distillnerf_ros.config import (
+    BackboneConfig,
+    ModelConfig,
+    base,
+    preset,
+    tiny,
+    with_fields,
+)
 from distillnerf_ros.errors import ImageError
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.query.occupancy import occupancy_density
@@ -162,6 +169,7 @@ def step(model: DistillNeRF, rig: CameraRig) -> tuple[VoxelField, Rendered]:
         field.density(PROBES),
         field.slot_density,  # a few rays may miss every fine voxel
     ]
+    terms += [] if field.block_logit is None else [field.block_logit]
     torch.stack([term.mean() for term in terms]).sum().backward()
     return field, rendered
 
@@ -186,9 +194,58 @@ def shrunk(config: ModelConfig, size: tuple[int, int]) -> ModelConfig:
 
 def test_every_parameter_of_tiny_learns(make_rig):
     model = build(shrunk(tiny(), (32, 64))).train()
+    # Zero at first, so that nothing behind it would learn in the first step.
+    torch.nn.init.normal_(model.voxel_net.birds_eye.widen.weight, std=0.1)
     _, rendered = step(model, make_rig(count=3))
     assert rendered.depth_m.isfinite().any()
     assert_learning(model)
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        ["fine_depth.candidates=1"],
+        ["voxels.complement=false", "voxels.completion=false"],
+        ["render.decoder=false"],
+        ["grid.linear=true"],
+        ["voxels.birds_eye_channels=0"],
+        ['backbone.encoder="resnet10t"'],
+    ],
+)
+def test_each_component_can_be_switched(switch, make_rig):
+    """The rows of an ablation are configurations, not other code."""
+    model = build(with_fields(shrunk(tiny(), (32, 64)), switch)).train()
+    field, rendered = step(model, make_rig(count=2))
+    assert field.grid.coarse_count > 0
+    assert rendered.rgb.shape == (2, 3, 32, 64)
+    broken = [
+        n for n, p in model.named_parameters() if p.grad is not None and p.grad.isnan().any()
+    ]
+    assert broken == []
+
+
+def test_without_contraction_space_ends(make_rig):
+    model = build(with_fields(shrunk(tiny(), (32, 64)), ["grid.linear=true"]))
+    with torch.no_grad():
+        field = model.encode(make_rig())
+    beyond = torch.tensor([[52.0, 0.0, 0.0], [500.0, 3.0, 1.0], [0.0, -51.5, 0.0], [0, 0, 9.0]])
+    assert not field.grid.holds(beyond).any()
+    assert (field.density(beyond) == 0).all()
+    size = torch.tensor(field.grid.layout.fine_cell_size_m())
+    torch.testing.assert_close(size, torch.tensor([0.32, 0.32, 0.16]))
+
+
+@pytest.mark.parametrize(("name", "size"), [("base-linear", (16, 32)), ("large", (32, 64))])
+def test_other_presets_build_and_see(name, size, make_rig):
+    config = preset(name)
+    coarse = dataclasses.replace(config.coarse_depth, inner_bins=20, outer_bins=4)
+    fine = dataclasses.replace(config.fine_depth, candidates=3)
+    render = dataclasses.replace(config.render, coarse_samples=32)
+    config = dataclasses.replace(config, coarse_depth=coarse, fine_depth=fine, render=render)
+    model = build(shrunk(config, size))
+    with torch.no_grad():
+        rig = make_rig(size, count=2)
+        assert model.render(model.encode(rig), rig).rgb.shape == (2, 3, *size)
 
 
 def test_base_runs_forward_and_backward(make_rig):

@@ -1,10 +1,27 @@
 """Camera rays whose parameter is depth along the optical axis."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def exactly(geometry: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Keeps autocast out of a function: bfloat16 has 0.4 % of error, half a pixel in a hundred."""
+
+    @functools.wraps(geometry)
+    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            return geometry(*args, **kwargs)
+
+    return wrapped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +53,7 @@ class Rays:
         return Rays(self.origins[index], self.directions[index])
 
 
+@exactly
 def camera_rays(
     intrinsics: Float[Tensor, "N 3 3"],
     ego_from_camera: Float[Tensor, "N 4 4"],

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from distillnerf_ros.cameras.rays import exactly
+
 
 @dataclasses.dataclass(frozen=True)
 class Visibility:
@@ -23,6 +25,7 @@ class Visibility:
     image_size: tuple[int, int]
     depth_m: Float[Tensor, "M h w"]
 
+    @exactly
     def seen(self, points_m: Float[Tensor, "P 3"], margin_m: float) -> Bool[Tensor, " P"]:
         """Whether some camera sees each point: inside its image and not behind a surface.
 

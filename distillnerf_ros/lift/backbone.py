@@ -6,12 +6,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillnerf_ros.cameras import CameraRig, camera_rays
+from distillnerf_ros.cameras.rays import exactly
 from distillnerf_ros.config import BackboneConfig
+from distillnerf_ros.lift.encoder import TimmEncoder
 
 RAY_CHANNELS = 4
 """Channels of :func:`ray_channels`."""
 
 
+@exactly
 def ray_channels(rig: CameraRig, size: tuple[int, int]) -> Float[Tensor, "N 4 h w"]:
     """Per-pixel geometry that makes metric depth learnable on any rig.
 
@@ -78,18 +81,22 @@ class Backbone(nn.Module):
             nn.BatchNorm2d(first),
             nn.ReLU(inplace=True),
         )
+        size = (config.image_height_px, config.image_width_px)
+        self.encoder = TimmEncoder(config.encoder, size) if config.encoder else None
+        own = 1 if self.encoder else len(config.channels)
         self.stages = nn.ModuleList()
         previous = first
         for level, (channels, blocks) in enumerate(
-            zip(config.channels, config.blocks, strict=True)
+            zip(config.channels[:own], config.blocks[:own], strict=True)
         ):
             stage = [ResidualBlock(previous, channels, 1 if level == 0 else 2)]
             stage += [ResidualBlock(channels, channels, 1) for _ in range(blocks - 1)]
             self.stages.append(nn.Sequential(*stage))
             previous = channels
-        self.laterals = nn.ModuleList(nn.Conv2d(c, width, 1) for c in config.channels)
-        self.context = nn.Linear(previous, width)
-        self.merges = nn.ModuleList(self._merge(width) for _ in config.channels[1:])
+        widths = [*config.channels[:own], *(self.encoder.channels if self.encoder else ())]
+        self.laterals = nn.ModuleList(nn.Conv2d(c, width, 1) for c in widths)
+        self.context = nn.Linear(widths[-1], width)
+        self.merges = nn.ModuleList(self._merge(width) for _ in widths[1:])
         self.out = nn.Sequential(
             nn.Conv2d(width + 3 + RAY_CHANNELS, width, 3, padding=1), nn.ReLU(inplace=True)
         )
@@ -111,7 +118,9 @@ class Backbone(nn.Module):
         for stage in self.stages:
             x = stage(x)
             levels.append(x)
-        context = self.context(x.mean(dim=(0, 2, 3)))
+        if self.encoder is not None:
+            levels += self.encoder(rig.images)
+        context = self.context(levels[-1].mean(dim=(0, 2, 3)))
         out = self.laterals[-1](levels[-1]) + context[:, None, None]
         for level in range(len(levels) - 2, -1, -1):
             out = F.interpolate(out, levels[level].shape[2:], mode="bilinear", align_corners=False)

@@ -56,10 +56,10 @@ class CoarseDepthNet(nn.Module):
 
     def forward(self, features: Float[Tensor, "N C h w"]) -> CoarseDepth:
         """Expected depth per pixel, normalised by opacity."""
-        logits = self.logits(self.mix(features)).permute(0, 2, 3, 1)
+        logits = self.logits(self.mix(features)).permute(0, 2, 3, 1).float()
         weights = ray_weights(density_from_logit(logits), self.edges_m.diff())
         opacity = weights.sum(dim=-1)
         middles = (self.edges_m[1:] + self.edges_m[:-1]) / 2
-        depth = (weights @ middles) / opacity.clamp(min=1e-6)
+        depth = (weights * middles).sum(dim=-1) / opacity.clamp(min=1e-6)
         depth = depth.clamp(self.edges_m[0], self.edges_m[-1])
         return CoarseDepth(depth, opacity, features, weights)

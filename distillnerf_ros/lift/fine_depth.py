@@ -84,8 +84,8 @@ class FineDepthNet(nn.Module):
     def forward(self, coarse: CoarseDepth) -> FineDepth:
         """Candidates around the coarse depth; positions carry no gradient (released code)."""
         mixed = self.mix(coarse.features)
-        features = 5 * torch.tanh(self.feature(mixed) / 5).permute(0, 2, 3, 1)
+        features = 5 * torch.tanh(self.feature(mixed).float() / 5).permute(0, 2, 3, 1)
         candidates = candidate_depths(coarse.depth_m.detach(), self.config)
         embedding = self.embed(candidates.log()[..., None])
         logits = self.taps(embedding * self.depth_feature(mixed).permute(0, 2, 3, 1)[..., None, :])
-        return FineDepth(candidates, torch.sigmoid(logits[..., 0]), features)
+        return FineDepth(candidates, torch.sigmoid(logits[..., 0].float()), features)

@@ -37,7 +37,9 @@ class RgbDecoder(nn.Module):
         x = self.body(latent.contiguous(memory_format=torch.channels_last))
         x = F.interpolate(x, scale_factor=self.scale, mode="nearest")
         x = self.out(F.leaky_relu(self.up(x), 0.2))
-        base = F.interpolate(
-            rgb_logits, scale_factor=self.scale, mode="bilinear", align_corners=False
-        )
-        return torch.sigmoid(base + x)
+        return torch.sigmoid(enlarged(rgb_logits, self.scale) + x)
+
+
+def enlarged(maps: Float[Tensor, "N C h w"], scale: int) -> Float[Tensor, "N C H W"]:
+    """Maps at image resolution, bilinear."""
+    return F.interpolate(maps, scale_factor=scale, mode="bilinear", align_corners=False)

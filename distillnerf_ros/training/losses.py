@@ -2,11 +2,12 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from distillnerf_ros.cameras import Rays
 from distillnerf_ros.query.occupancy import (
+    VOXEL_M,
     occupancy_probability,
     voxel_centers_m,
     voxel_samples_m,
@@ -32,9 +33,10 @@ def bin_loss(
     """Cross-entropy of the ray's weights against the true depth.
 
     The true depth is split over the two bins whose middles enclose it, in proportion, so that the
-    expectation over the bins can be exact. Sky (NaN) asks for no weight anywhere.
+    expectation over the bins can be exact. Sky (infinity) asks for no weight anywhere; where
+    nothing is known (NaN) nothing is asked.
     """
-    known = target_m.isfinite()
+    known, sky = target_m.isfinite(), target_m.isinf()
     middles = (edges_m[1:] + edges_m[:-1]) / 2
     target, w = target_m[known].contiguous(), weights[known]
     upper = torch.searchsorted(middles, target).clamp(1, len(middles) - 1)
@@ -42,8 +44,8 @@ def bin_loss(
     share = share.clamp(0, 1)[:, None]
     p_low, p_high = w.gather(1, upper[:, None] - 1), w.gather(1, upper[:, None])
     hit = -(1 - share) * (p_low + 1e-5).log() - share * (p_high + 1e-5).log()
-    sky = -(1 - weights[~known].sum(-1) + 1e-5).log()
-    return (hit.sum() + sky.sum()) / target_m.numel()
+    clear = -(1 - weights[sky].sum(-1) + 1e-5).log()
+    return (hit.sum() + clear.sum()) / (known.sum() + sky.sum()).clamp(min=1)
 
 
 def candidate_loss(
@@ -56,7 +58,10 @@ def candidate_loss(
     Candidates shorter than the surface are free, the ones just behind it are inside the thing
     and count as occupied up to 0.4 m deep (a voxel); farther ones are unknown.
     """
-    step = (candidates_m[..., 1:] - candidates_m[..., :-1]).mean(-1, keepdim=True)
+    if candidates_m.shape[-1] > 1:
+        step = (candidates_m[..., 1:] - candidates_m[..., :-1]).mean(-1, keepdim=True)
+    else:
+        step = torch.full_like(candidates_m, 2 * VOXEL_M)
     behind = candidates_m - target_m[..., None]
     occupied = (behind > -step / 2) & (behind < torch.clamp(step / 2, min=0.4))
     known = target_m.isfinite()[..., None] & (occupied | (behind <= -step / 2))
@@ -65,15 +70,37 @@ def candidate_loss(
 
 
 def opacity_loss(
-    opacity: Float[Tensor, "*shape"], hit: Bool[Tensor, "*shape"]
+    opacity: Float[Tensor, "*shape"], target_m: Float[Tensor, "*shape"]
 ) -> Float[Tensor, ""]:
-    """Binary cross-entropy of a ray's opacity against whether it hits anything (paper eq. 8)."""
-    return _cross_entropy(opacity, hit.float()).mean()
+    """Binary cross-entropy of a ray's opacity against whether it hits anything (paper eq. 8).
+
+    Finite depths are hits, infinite ones sky; where nothing is known (NaN) nothing is asked.
+    """
+    known = ~target_m.isnan()
+    loss = _cross_entropy(opacity, target_m.isfinite().float())
+    return (loss * known).sum() / known.sum().clamp(min=1)
 
 
 def entropy_loss(weights: Float[Tensor, "R S"]) -> Float[Tensor, ""]:
     """Mean of -sum w ln w: one surface per ray."""
     return -(weights * (weights + 1e-6).log()).sum(-1).mean()
+
+
+def line_of_sight_loss(
+    weights: Float[Tensor, "R S"],
+    sample_m: Float[Tensor, "R S"],
+    target_m: Float[Tensor, " R"],
+    width_m: float = 1.0,
+) -> Float[Tensor, ""]:
+    """Empty before the surface, all of it at the surface (Rematas et al. 2022, eq. 7 and 8).
+
+    Mean over rays of the squared weights farther than ``width_m`` before the surface, plus the
+    squared lack of weight within ``width_m`` of it.
+    """
+    ahead = target_m[:, None] - sample_m
+    early = (weights.square() * (ahead > width_m)).sum(dim=-1)
+    at_surface = (weights * (ahead.abs() <= width_m)).sum(dim=-1)
+    return (early + (1 - at_surface).square()).mean()
 
 
 OCCUPIED_WEIGHT = 3.0

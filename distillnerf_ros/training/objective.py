@@ -13,7 +13,7 @@ from distillnerf_ros.lift.fine_depth import FineDepth
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.query.occupancy import voxel_centers_m, voxel_latents
 from distillnerf_ros.query.semantics import Semantics
-from distillnerf_ros.render.renderer import propose, render_rays
+from distillnerf_ros.render.renderer import RayResult, propose, render_rays
 from distillnerf_ros.render.sampling import interval_probability
 from distillnerf_ros.training import losses
 from distillnerf_ros.training.samples import TrainSample, pool_depth
@@ -35,6 +35,8 @@ class LossWeights:
     """Log error of rendered depth against dense depth."""
     lidar_depth: float = 0.5
     """Log error of depth rendered along lidar rays."""
+    line_of_sight: float = 0.1
+    """Lidar rays are empty up to the hit and opaque at it."""
     opacity: float = 0.1
     """Opacity of rendered rays against hit or sky (paper eq. 8)."""
     entropy: float = 0.01
@@ -47,6 +49,10 @@ class LossWeights:
     """Coarse cells that hold something, as seen from above."""
     rgb: float = 1.0
     """L1 + SSIM of the decoded colour."""
+    virtual_depth: float = 0.3
+    """Log error of the depth of virtual views."""
+    virtual_rgb: float = 0.3
+    """L1 + SSIM of the colour of virtual views."""
     features: float = 0.5
     """Rendered foundation features."""
     point_features: float = 0.5
@@ -84,8 +90,13 @@ class Objective:
         view = torch.randperm(len(rig.names), generator=generator)[: self.views]
         view = view.to(depth.device)
         features = None if sample.features is None else sample.features[sample.rig.valid][view]
-        terms = self._stage_terms(model, coarse, fine, depth)
-        terms |= self._view_terms(model, field, _views(rig, view), depth[view], features)
+        terms = self._stage_terms(model, coarse, fine, sample.depth_m[sample.rig.valid])
+        seen = _render(model, field, _views(rig, view), depth[view])
+        terms |= self._view_terms(model, seen, features)
+        if sample.virtual is not None:
+            target = pool_depth(sample.virtual.depth_m, grid_size)
+            moved = _render(model, field, sample.virtual.rig, target)
+            terms |= {"virtual_depth": moved.depth_loss(), "virtual_rgb": moved.rgb_loss()}
         terms |= self._voxel_terms(field, rig, depth, voxels, generator)
         terms |= self._lidar_terms(model, field, sample, voxels, generator)
         if sample.features is not None and self.semantics is not None:
@@ -100,7 +111,7 @@ class Objective:
         self, model: DistillNeRF, coarse: CoarseDepth, fine: FineDepth, depth: Tensor
     ) -> dict[str, Tensor]:
         size = (coarse.depth_m.shape[1], coarse.depth_m.shape[2])
-        target = depth if depth.shape[1:] == size else F.interpolate(depth[None], size)[0]
+        target = pool_depth(depth, size)
         return {
             "coarse_bins": losses.bin_loss(coarse.weights, target, model.coarse_depth.edges_m),
             "coarse_depth": losses.log_depth_loss(coarse.depth_m, target),
@@ -108,28 +119,16 @@ class Objective:
         }
 
     def _view_terms(
-        self,
-        model: DistillNeRF,
-        field: VoxelField,
-        rig: CameraRig,
-        depth: Tensor,
-        targets: Tensor | None,
+        self, model: DistillNeRF, seen: "_Seen", targets: Tensor | None
     ) -> dict[str, Tensor]:
-        count, rows, cols = depth.shape
-        shape = (count, rows, cols)
-        rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, (rows, cols))
-        result, latent = model.render_latent(field, rays, shape)
-        latent = latent.reshape(*shape, -1)
-        logits = model.heads.rgb(latent).permute(0, 3, 1, 2)
-        rgb = model.decoder(latent.permute(0, 3, 1, 2), logits)
         terms = {
-            "depth": losses.log_depth_loss(result.depth_m.reshape(shape), depth),
-            "opacity": losses.opacity_loss(result.opacity.reshape(shape), depth.isfinite()),
-            "entropy": losses.entropy_loss(result.weights),
-            "rgb": losses.rgb_loss(rgb, rig.images),
+            "depth": seen.depth_loss(),
+            "opacity": losses.opacity_loss(seen.result.opacity, seen.depth_m.reshape(-1)),
+            "entropy": losses.entropy_loss(seen.result.weights),
+            "rgb": seen.rgb_loss(),
         }
         if targets is not None and self.semantics is not None:
-            maps = model.heads.features(latent).permute(0, 3, 1, 2)
+            maps = model.heads.features(seen.latent).permute(0, 3, 1, 2)
             maps = F.adaptive_avg_pool2d(maps, (targets.shape[2], targets.shape[3]))
             terms["features"] = losses.feature_loss(
                 maps.permute(0, 2, 3, 1), targets.permute(0, 2, 3, 1), self.semantics.pca.spread
@@ -214,10 +213,40 @@ class Objective:
         result = render_rays(field, rays, probability, model.edges_m, samples)
         return {
             "lidar_depth": losses.log_depth_loss(result.depth_m, length),
+            "line_of_sight": losses.line_of_sight_loss(
+                result.weights, result.sample_depth_m, length
+            ),
             "lidar_occupancy": losses.occupancy_ray_loss(
                 field, rays, length, voxels.surface, generator
             ),
         }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+    """Views as rendered, beside what they should have been."""
+
+    result: RayResult
+    latent: Float[Tensor, "M h w C"]
+    rgb: Float[Tensor, "M 3 H W"]
+    depth_m: Float[Tensor, "M h w"]
+    images: Float[Tensor, "M 3 H W"]
+
+    def depth_loss(self) -> Tensor:
+        return losses.log_depth_loss(self.result.depth_m, self.depth_m.reshape(-1))
+
+    def rgb_loss(self) -> Tensor:
+        return losses.rgb_loss(self.rgb, self.images)
+
+
+def _render(model: DistillNeRF, field: VoxelField, rig: CameraRig, depth_m: Tensor) -> _Seen:
+    """Render a rig's views; its images and the depth are what they should be."""
+    shape = (depth_m.shape[0], depth_m.shape[1], depth_m.shape[2])
+    rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, shape[1:])
+    result, latent = model.render_latent(field, rays, shape)
+    latent = latent.reshape(*shape, -1)
+    rgb = model.decode(latent)
+    return _Seen(result, latent, rgb, depth_m, rig.images)
 
 
 def _views(rig: CameraRig, index: Tensor) -> CameraRig:

@@ -69,8 +69,8 @@ def voxel_labels(rig: CameraRig, depth_m: Float[Tensor, "N H W"]) -> VoxelLabels
     """Label voxels from dense depth.
 
     Args:
-        rig: the cameras, all of them there.
-        depth_m: (N, H, W) along the optical axis, NaN for sky.
+        rig: the cameras; one that is not there has unknown depth.
+        depth_m: (N, H, W) along the optical axis, infinite for sky, NaN where nothing is known.
     """
     voxel, pixel = _surface(rig, depth_m)
     order = torch.full((_CELLS,), -1, dtype=torch.long, device=depth_m.device)
@@ -152,9 +152,8 @@ def _seen_through(rig: CameraRig, depth_m: Tensor) -> Bool[Tensor, " cells"]:
     """Voxels whose centre lies clearly before the surface in some camera."""
     centers = voxel_centers_m(depth_m.device).reshape(-1, 3)
     height, width = rig.image_size
-    far = torch.where(depth_m.isnan(), torch.inf, depth_m)
     free = torch.zeros(len(centers), dtype=torch.bool, device=depth_m.device)
-    for k, pose, depth in zip(rig.intrinsics, rig.ego_from_camera, far, strict=True):
+    for k, pose, depth in zip(rig.intrinsics, rig.ego_from_camera, depth_m, strict=True):
         optical = (centers - pose[:3, 3]) @ pose[:3, :3]
         z = optical[:, 2]
         ahead = (z > 0.3).nonzero()[:, 0]

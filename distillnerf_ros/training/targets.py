@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.teachers.pca import Pca
+from distillnerf_ros.training.cache import Arrays, kept
+from distillnerf_ros.training.samples import TrainSample
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +40,21 @@ class Teacher:
         )
         features = self.dense(large.clamp(0, 1)).permute(0, 2, 3, 1)
         return self.pca.project(features).permute(0, 3, 1, 2)
+
+    def teach(self, sample: TrainSample, cache: Path | None, key: str) -> TrainSample:
+        """The sample with its features, made or from a cache.
+
+        Args:
+            sample: what to look at.
+            cache: folder, or None.
+            key: says which sample it is.
+        """
+
+        def make() -> Arrays:
+            return {"features": self(sample.rig.images).half().numpy()}
+
+        features = kept(cache, "features", f"{key}-{self.name}", make)["features"]
+        return dataclasses.replace(sample, features=torch.from_numpy(features).float())
 
     @property
     def name(self) -> str:

@@ -84,9 +84,7 @@ def load_views(folder: Path, seed: int, glances: int, samples: Path | None = Non
             index = np.array([numbers.setdefault(row, len(numbers)) for row in rows], np.int16)
             images.append(file["images"])
             things.append(index[file["things"]])
-    # A dot before the suffix marks a file that is still being written.
-    done = [p for p in sorted(samples.glob("*.npz")) if "." not in p.stem] if samples else []
-    for path in done:
+    for path in sorted(samples.glob("glances/*.npz")) if samples else []:
         with np.load(path) as file:
             index = np.zeros(256, np.int16)
             for label in np.unique(file["labels"]).tolist():

@@ -106,6 +106,7 @@ def proposed_cells(
     missing = grid.coarse_table == grid.coarse_count
     wanted: Bool[Tensor, " cells"] = missing & (torch.sigmoid(logits) > probability)
     cells = wanted.nonzero()[:, 0]
+    cells = cells[grid.layout.reachable(cells)]
     room = max(0, ceiling - grid.coarse_count)
     if len(cells) > room:
         cells = cells[logits[cells].topk(room).indices]

@@ -13,6 +13,7 @@ def complement_density(
     fine_logit: Float[Tensor, " V_f"],
     coarse_logit: Float[Tensor, " V_c"],
     completion: Float[Tensor, "V_c subcells"] | None,
+    complement: bool = True,
 ) -> Float[Tensor, " slots"]:
     """Density of every slot: the fine voxel's, else the coarse voxel's (paper sec. 3.1).
 
@@ -22,6 +23,7 @@ def complement_density(
         coarse_logit: (V_c,) density logits of the coarse voxels.
         completion: (V_c, subcells) learned logits that are added to every slot, to fill the gaps
             between lifted points and to thin what the coarse voxel would fill; or None.
+        complement: False leaves slots without a fine voxel empty.
 
     Returns:
         (V_c * subcells + subcells,) densities, the last ``subcells`` of them zero: empty space.
@@ -31,8 +33,11 @@ def complement_density(
     logits = torch.where(exists, fine, coarse_logit[:, None])
     if completion is not None:
         logits = logits + completion
+    density = density_from_logit(logits)
+    if not complement:
+        density = density * exists
     empty = logits.new_zeros(grid.layout.subcells)
-    return torch.cat([density_from_logit(logits).reshape(-1), empty])
+    return torch.cat([density.reshape(-1), empty])
 
 
 def pad_row(values: Float[Tensor, "V C"]) -> Float[Tensor, "rows C"]:

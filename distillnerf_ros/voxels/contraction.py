@@ -16,7 +16,8 @@ class Contraction:
 
     Attributes:
         inner_m: end of the linear part along x, y, z.
-        alpha: share of the half axis that the linear part takes.
+        alpha: share of the half axis that the linear part takes; 1 contracts nothing, and puts all
+            that lies beyond at the border.
     """
 
     inner_m: tuple[float, float, float]

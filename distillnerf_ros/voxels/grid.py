@@ -40,8 +40,25 @@ class GridLayout:
     def from_config(cls, config: GridConfig) -> "GridLayout":
         """Build the layout that a configuration describes."""
         inner = (config.inner_xy_m, config.inner_xy_m, config.inner_z_m)
-        contraction = Contraction(inner, config.alpha)
+        contraction = Contraction(inner, 1.0 if config.linear else config.alpha)
         return cls(contraction, config.coarse_shape, config.fine_factor)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether space ends with the linear part.
+
+        What lies beyond is then located in the outermost coarse cells, which hold no voxel.
+        """
+        return self.contraction.alpha == 1.0
+
+    def reachable(self, coarse: Int[Tensor, "*s"]) -> Bool[Tensor, "*s"]:
+        """Coarse cells that may hold a voxel."""
+        if not self.bounded:
+            return torch.ones_like(coarse, dtype=torch.bool)
+        _, ny, nz = self.coarse_shape
+        xyz = torch.stack([coarse // (ny * nz), coarse // nz % ny, coarse % nz], dim=-1)
+        last = torch.tensor(self.coarse_shape, device=coarse.device) - 1
+        return ((xyz > 0) & (xyz < last)).all(dim=-1)
 
     @property
     def subcells(self) -> int:
@@ -269,6 +286,7 @@ def build_grid(
         count of rows where the point has no voxel).
     """
     coarse, sub = layout.locate(points_m)
+    keep = keep & layout.reachable(coarse)
     coarse_table, coarse_cells = _occupied(coarse, keep, layout.coarse_count, max_coarse)
     blocks = coarse_table[coarse]
     in_block = keep & (blocks < coarse_cells.shape[0])

@@ -72,6 +72,7 @@ def glance(
     image_size: tuple[int, int] = (225, 400),
     device: torch.device | str = "cpu",
     cameras: tuple[str, ...] = CAMERA_NAMES,
+    offset_m: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Glance:
     """Look around once.
 
@@ -81,12 +82,15 @@ def glance(
         image_size: height and width in pixels.
         device: where to compute; the result lies there.
         cameras: which cameras, in this order.
+        offset_m: how far every camera is moved along the vehicle's axes (virtual views).
     """
     device = torch.device(device)
     stamps = [time_s + rig.CAMERAS[name].stamp_offset_s for name in cameras]
     map_from_ego = scene.ego_pose(time_s)
+    moved = np.eye(4)
+    moved[:3, 3] = offset_m
     poses = [
-        scene.ego_pose(stamp) @ rig.CAMERAS[name].ego_from_camera
+        scene.ego_pose(stamp) @ moved @ rig.CAMERAS[name].ego_from_camera
         for name, stamp in zip(cameras, stamps, strict=True)
     ]
     ego_from_camera = np.stack([invert_rigid(map_from_ego) @ pose for pose in poses])

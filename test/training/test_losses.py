@@ -13,6 +13,20 @@ from distillnerf_ros.voxels.contraction import Contraction
 from distillnerf_ros.voxels.field import FieldHeads, FieldSample, VoxelField
 from distillnerf_ros.voxels.grid import GridLayout, build_grid
 
+
+def test_line_of_sight_wants_all_weight_at_the_surface() -> None:
+    samples, target = torch.tensor([[4.0, 9.5, 10.5, 20.0]]), torch.tensor([10.0])
+    perfect = losses.line_of_sight_loss(torch.tensor([[0.0, 0.5, 0.5, 0.0]]), samples, target)
+    assert perfect.item() == pytest.approx(0)
+    early = losses.line_of_sight_loss(torch.tensor([[0.6, 0.4, 0.0, 0.0]]), samples, target)
+    assert early.item() == pytest.approx(0.6**2 + (1 - 0.4) ** 2)
+    late = losses.line_of_sight_loss(torch.tensor([[0.0, 0.0, 0.0, 1.0]]), samples, target)
+    assert late.item() == pytest.approx(1.0)
+    weights = torch.tensor([[0.6, 0.4, 0.0, 0.0]], requires_grad=True)
+    losses.line_of_sight_loss(weights, samples, target).backward()
+    assert weights.grad[0].tolist() == pytest.approx([1.2, -1.2, -1.2, 0.0])
+
+
 NOWHERE = torch.zeros(0, dtype=torch.long)
 
 
@@ -60,10 +74,17 @@ def test_bin_loss_is_least_where_the_expectation_is_exact() -> None:
 
 def test_bin_loss_of_sky_asks_for_transparency() -> None:
     edges = torch.tensor([0.0, 2.0, 4.0])
-    sky = torch.tensor([torch.nan])
+    sky = torch.tensor([torch.inf])
     assert losses.bin_loss(torch.zeros(1, 2), sky, edges).item() == pytest.approx(0, abs=1e-4)
     half = losses.bin_loss(torch.tensor([[0.25, 0.25]]), sky, edges)
     assert half.item() == pytest.approx(math.log(2), abs=1e-4)
+
+
+def test_bin_loss_asks_nothing_where_nothing_is_known() -> None:
+    edges = torch.tensor([0.0, 2.0, 4.0])
+    weights = torch.tensor([[0.25, 0.25], [0.5, 0.5]])
+    both = losses.bin_loss(weights, torch.tensor([torch.inf, torch.nan]), edges)
+    assert both.item() == pytest.approx(math.log(2), abs=1e-4)
 
 
 def test_candidate_loss_knows_free_surface_and_unknown() -> None:
@@ -76,10 +97,18 @@ def test_candidate_loss_knows_free_surface_and_unknown() -> None:
     assert half.item() == pytest.approx(math.log(2))
 
 
+def test_a_single_candidate_is_judged_within_a_voxel() -> None:
+    candidate = torch.tensor([[5.3], [4.0]])
+    loss = losses.candidate_loss(torch.tensor([[1.0], [0.0]]), candidate, torch.full((2,), 5.0))
+    assert loss.item() == pytest.approx(0, abs=1e-3)
+
+
 def test_opacity_and_entropy_losses() -> None:
-    hit = torch.tensor([True, False])
-    half = losses.opacity_loss(torch.tensor([0.5, 0.5]), hit)
+    target = torch.tensor([7.0, torch.inf, torch.nan])
+    half = losses.opacity_loss(torch.tensor([0.5, 0.5, 0.9]), target)
     assert half.item() == pytest.approx(math.log(2))
+    right = losses.opacity_loss(torch.tensor([1.0, 0.0, 0.9]), target)
+    assert right.item() == pytest.approx(0, abs=1e-3)
     spread = torch.full((1, 4), 0.25)
     assert losses.entropy_loss(spread).item() == pytest.approx(math.log(4), abs=1e-4)
     assert losses.entropy_loss(torch.tensor([[1.0, 0.0]])).item() == pytest.approx(0, abs=1e-4)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from distillnerf_ros.cameras import CameraRig, camera_rays
-from distillnerf_ros.training.samples import TrainSample, augment, mirrored, pool_depth
+from distillnerf_ros.training.augment import augment, mirrored
+from distillnerf_ros.training.samples import TrainSample, pool_depth
 from distillnerf_ros.training.surface import voxel_labels
 
 
@@ -23,11 +24,11 @@ def ground_sample() -> TrainSample:
     rig = CameraRig(("CAM",), images, k[None], pose[None], torch.ones(1, dtype=torch.bool))
     rays = camera_rays(rig.intrinsics, rig.ego_from_camera, (16, 32), (16, 32))
     depth = -rays.origins[:, 2] / rays.directions[:, 2]
-    depth = torch.where(depth > 0, depth, torch.nan).reshape(1, 16, 32)
+    depth = torch.where(depth > 0, depth, torch.inf).reshape(1, 16, 32)
     points = rays.at(depth.reshape(-1, 1))[:, 0]
     points = points[points.isfinite().all(dim=1)]
     lidar = torch.tensor([0.9, 0.0, 1.8])
-    return TrainSample(rig, depth, lidar, points, voxel_labels(rig, depth))
+    return TrainSample("ground", rig, depth, lidar, points, voxel_labels(rig, depth))
 
 
 def surface(sample: TrainSample) -> torch.Tensor:
@@ -67,7 +68,12 @@ def test_pooled_depth_of_a_plane_is_exact_at_cell_centres() -> None:
 
 
 def test_pooled_depth_keeps_the_nearer_side_of_an_edge_and_drops_sky() -> None:
-    depth = torch.tensor([[[5.0, 50.0, torch.nan, torch.nan], [5.0, 50.0, torch.nan, 9.0]]])
-    pooled = pool_depth(depth, (1, 2))
-    assert pooled[0, 0, 0].item() == pytest.approx(5.0)
-    assert pooled[0, 0, 1].isnan()
+    sky, unknown = torch.inf, torch.nan
+    depth = torch.tensor(
+        [[[5.0, 50.0, sky, sky, unknown, unknown], [5.0, 50.0, sky, 9.0, unknown, 7.0]]]
+    )
+    pooled = pool_depth(depth, (1, 3))[0, 0]
+    assert pooled[0].item() == pytest.approx(5.0)
+    assert pooled[1].isinf()
+    assert pooled[2].item() == pytest.approx(7.0)  # one lidar point says more than nothing
+    assert pool_depth(torch.full((1, 2, 2), unknown), (1, 1)).isnan().all()

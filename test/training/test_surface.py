@@ -7,7 +7,8 @@ import torch
 
 from distillnerf_ros.cameras import CameraRig, camera_rays
 from distillnerf_ros.query.occupancy import GRID_SHAPE, VOXEL_M, voxel_centers_m
-from distillnerf_ros.training.samples import TrainSample, mirrored
+from distillnerf_ros.training.augment import mirrored
+from distillnerf_ros.training.samples import TrainSample
 from distillnerf_ros.training.surface import fill_surface, voxel_labels, voxels_of
 
 SIZE = (64, 96)
@@ -96,7 +97,7 @@ def test_mirrored_samples_have_mirrored_labels() -> None:
     rig = forward_rig()
     depth = depth_of(rig, 20.0)
     point = torch.zeros(1, 3)
-    sample = TrainSample(rig, depth, point[0], point, voxel_labels(rig, depth))
+    sample = TrainSample("ground", rig, depth, point[0], point, voxel_labels(rig, depth))
     other = mirrored(sample)
     fresh = voxel_labels(other.rig, other.depth_m)
     assert torch.equal(grid_of(fresh), grid_of(other.voxels))

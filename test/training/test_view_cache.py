@@ -29,16 +29,13 @@ def test_things_are_numbered_across_files(tmp_path: Path) -> None:
         images = np.zeros((1, 1, 2, 3), np.uint8)
         path = tmp_path / f"7_{number}.npz"
         np.savez(path, images=images, things=things, table=json.dumps(table))
+    samples = tmp_path / "samples"
+    (samples / "glances").mkdir(parents=True)
     np.savez(
-        tmp_path / "abc.npz",
+        samples / "glances" / "abc.npz",
         images=np.zeros((1, 3, 1, 2), np.uint8),
         labels=np.uint8([[[4, 255]]]),
     )
-    np.savez(tmp_path / "abc.12.npz", images=np.zeros(0))  # still being written
-    samples = tmp_path / "samples"
-    samples.mkdir()
-    (tmp_path / "abc.npz").rename(samples / "abc.npz")
-    (tmp_path / "abc.12.npz").rename(samples / "abc.12.npz")
     views = load_views(tmp_path, 7, 2, samples)
     shown = [[views.table[i] for i in row] for row in views.things[:, 0]]
     sky, taxi, sedan = Thing(255), Thing(4, "taxi", "yellow"), Thing(4, "sedan", "red")

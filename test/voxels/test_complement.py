@@ -33,6 +33,12 @@ def test_every_slot_against_the_rule(completed):
     assert (density[128:] == 0).all()
 
 
+def test_without_complement_only_fine_voxels_are_dense():
+    grid = grid_of([7, 31], [5, 20])
+    density = complement_density(grid, torch.ones(2), torch.ones(2), None, complement=False)
+    assert density.nonzero()[:, 0].tolist() == [5, 64 + 20]
+
+
 def test_nothing_but_empty_space():
     grid = build_grid(LAYOUT, torch.zeros(0, 3), torch.zeros(0, dtype=torch.bool), 9, 9)[0]
     density = complement_density(grid, torch.zeros(0), torch.zeros(0), torch.zeros(0, 64))

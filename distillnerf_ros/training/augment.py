@@ -1,0 +1,65 @@
+"""Chance changes of a glance that keep its geometry true."""
+
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+
+from distillnerf_ros.cameras import CameraRig
+from distillnerf_ros.training.samples import TrainSample, View
+
+
+def augment(sample: TrainSample, generator: torch.Generator, drop_camera: float) -> TrainSample:
+    """Mirror the world left to right, blur, shift colours, lose a camera: each by chance.
+
+    The blur stands for what resizing a large picture does to its edges.
+
+    Args:
+        sample: a glance with all its cameras.
+        generator: source of chance.
+        drop_camera: probability that one camera is missing.
+    """
+    draw = torch.rand(8, generator=generator)
+    if draw[0] < 0.5:
+        sample = mirrored(sample)
+    gain, contrast = 0.8 + 0.4 * draw[1], 0.8 + 0.4 * draw[2]
+    tint = 0.95 + 0.1 * draw[3:6]
+    images = sample.rig.images
+    images = images.lerp(F.avg_pool2d(images, 3, 1, 1, count_include_pad=False), 0.8 * draw[7])
+    images = images * gain * tint[:, None, None]
+    images = ((images - 0.5) * contrast + 0.5).clamp(0, 1)
+    rig = dataclasses.replace(sample.rig, images=images)
+    if draw[6] < drop_camera:
+        lost = int(torch.randint(len(rig.names), (1,), generator=generator))
+        rig = rig.without(rig.names[lost])
+    return dataclasses.replace(sample, rig=rig)
+
+
+def mirrored(sample: TrainSample) -> TrainSample:
+    """The same glance in a world mirrored at the vehicle's x-z plane (left becomes right)."""
+    mirror = torch.tensor([1.0, -1.0, 1.0])
+    virtual = sample.virtual
+    return TrainSample(
+        sample.name,
+        _mirrored_rig(sample.rig),
+        sample.depth_m.flip(-1),
+        sample.lidar_origin_m * mirror,
+        sample.lidar_points_m * mirror,
+        sample.voxels.mirrored(sample.rig.image_size[1]),
+        None if sample.features is None else sample.features.flip(-1),
+        virtual and View(_mirrored_rig(virtual.rig), virtual.depth_m.flip(-1)),
+    )
+
+
+def _mirrored_rig(rig: CameraRig) -> CameraRig:
+    flip_y = torch.diag(torch.tensor([1.0, -1.0, 1.0, 1.0]))
+    flip_u = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0]))
+    intrinsics = rig.intrinsics.clone()
+    intrinsics[:, 0, 2] = rig.image_size[1] - intrinsics[:, 0, 2]
+    intrinsics[:, 0, 1] = -intrinsics[:, 0, 1]
+    return dataclasses.replace(
+        rig,
+        images=rig.images.flip(-1),
+        intrinsics=intrinsics,
+        ego_from_camera=flip_y @ rig.ego_from_camera @ flip_u,
+    )

@@ -1,0 +1,38 @@
+"""Arrays that took long to make, kept in a folder."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+"""Named arrays, as one .npz file holds them."""
+
+
+def kept(folder: Path | None, kind: str, key: str, make: Callable[[], Arrays]) -> Arrays:
+    """Arrays from the cache, or made (and kept).
+
+    Files appear whole or not at all, so that several processes may share a folder and any of them
+    may be killed.
+
+    Args:
+        folder: the cache, or None to make them each time.
+        kind: subfolder.
+        key: says exactly what the arrays are; any text.
+        make: makes them.
+    """
+    if folder is None:
+        return make()
+    path = folder / kind / f"{hashlib.sha1(key.encode()).hexdigest()[:16]}.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    arrays = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.part")
+    with temporary.open("wb") as file:
+        np.savez(file, **arrays)
+    os.replace(temporary, path)
+    return arrays

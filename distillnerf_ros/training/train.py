@@ -121,6 +121,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--scenes", type=int, default=200, help="world: number of scenes")
     data.add_argument("--per-scene", type=int, default=2, help="world: glances per scene")
     data.add_argument("--no-virtual", action="store_true", help="world: no virtual views")
+    data.add_argument(
+        "--lidar-only", action="store_true", help="world: depth is known where lidar fell alone"
+    )
     data.add_argument("--dataroot", type=Path, metavar="DIR", help="nuScenes folder")
     data.add_argument("--version", help="its version folder; default: the only one there is")
     data.add_argument("--split", default="all", help="train, val, ...; default: every scene")
@@ -134,6 +137,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--batch", type=int, default=1, help="glances per step and process")
     how.add_argument("--learning-rate", type=float, default=1e-3, help="its peak")
     how.add_argument("--decay", choices=("cosine", "step"), default="cosine")
+    how.add_argument(
+        "--drop-camera", type=float, default=0.1, metavar="P", help="probability that one is lost"
+    )
     how.add_argument("--no-augment", action="store_true", help="glances just as they are")
     how.add_argument("--half", action="store_true", help="multiply in bfloat16 (GPU)")
     how.add_argument(
@@ -176,6 +182,7 @@ def run(args: argparse.Namespace) -> int:
         steps=args.steps,
         learning_rate=args.learning_rate,
         decay=args.decay,
+        drop_camera=args.drop_camera,
         augment=not args.no_augment,
     )
     objective = Objective(weights, semantics and semantics.to(device))
@@ -206,6 +213,7 @@ def make_samples(
             size,
             teacher,
             not args.no_virtual,
+            not args.lidar_only,
             args.cache,
         )
     if args.dataroot is None:

@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from distillnerf_ros.cameras import CAMERA_NAMES, CameraRig
+from distillnerf_ros.data.lidar import lidar_depth
 from distillnerf_ros.training.cache import Arrays, kept
 from distillnerf_ros.training.samples import TrainSample, View
 from distillnerf_ros.training.surface import VoxelLabels, voxel_labels
@@ -39,6 +40,7 @@ class WorldSamples(Dataset[TrainSample]):
         image_size: height and width in pixels.
         teacher: adds foundation features; None leaves them out.
         virtual: whether to add virtual views.
+        dense: whether depth is known in every pixel, or where a lidar point fell alone.
         cache: folder that keeps what was made, or None to make it each time.
     """
 
@@ -48,6 +50,7 @@ class WorldSamples(Dataset[TrainSample]):
     image_size: tuple[int, int]
     teacher: Teacher | None = None
     virtual: bool = False
+    dense: bool = True
     cache: Path | None = None
 
     def __len__(self) -> int:
@@ -61,6 +64,8 @@ class WorldSamples(Dataset[TrainSample]):
         key = f"{VERSION}-{seed}-{time_s:.3f}-{size}"
         arrays = kept(self.cache, "glances", key, lambda: _render(seed, time_s, size))
         sample = _sample(arrays, f"world scene {seed} at {time_s:.1f} s")
+        if not self.dense:
+            sample = _by_lidar(sample)
         if self.virtual:
             arrays = kept(self.cache, "virtual", key, lambda: _render_virtual(seed, time_s, size))
             names = tuple(f"virtual {number}" for number in range(VIRTUAL_CAMERAS))
@@ -72,6 +77,12 @@ class WorldSamples(Dataset[TrainSample]):
         """Seed and time in seconds of a glance."""
         scene, number = divmod(index, self.per_scene)
         return self.first_seed + scene, (number + 0.5) * SCENE_S / self.per_scene
+
+
+def _by_lidar(sample: TrainSample) -> TrainSample:
+    """The sample as a log without distilled depth would give it; the sky is unknown too."""
+    depth = lidar_depth(sample.lidar_points_m, sample.rig)
+    return dataclasses.replace(sample, depth_m=depth, voxels=voxel_labels(sample.rig, depth))
 
 
 def _render(seed: int, time_s: float, image_size: tuple[int, int]) -> Arrays:

@@ -1,5 +1,7 @@
 """The losses, each on plain tensors."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -7,6 +9,7 @@ from torch import Tensor
 
 from distillnerf_ros.cameras import Rays
 from distillnerf_ros.query.occupancy import (
+    GRID_SHAPE,
     VOXEL_M,
     occupancy_probability,
     voxel_centers_m,
@@ -103,6 +106,8 @@ def line_of_sight_loss(
     return (early + (1 - at_surface).square()).mean()
 
 
+UNSEEN_WEIGHT = 0.05
+"""Weight of a voxel or coarse cell that nobody saw, as a free one."""
 OCCUPIED_WEIGHT = 3.0
 """Weight of an occupied voxel against a free one. Calling everything above probability t occupied
 gives the best IoU at t = IoU / 2 (Lipton et al. 2014): with a weight of (1 - t) / t, about 3 for
@@ -114,28 +119,34 @@ def voxel_occupancy_loss(
 ) -> Float[Tensor, ""]:
     """Direct 3D supervision: cross-entropy of the voxels that occupancy publishes.
 
-    Mean over all labelled voxels, the occupied ones ``OCCUPIED_WEIGHT`` times, estimated from
-    ``count`` of them and twice as many free ones. Free voxels where the field has no block are
-    right already and left out.
+    Weighted mean over the voxels in which the field has a block (elsewhere it is empty whatever
+    it learns), estimated from ``count`` surface voxels, some free ones and some that
+    nobody saw. Those count as free, but weigh little: what stands in hidden space is not guessed,
+    and where it is unsure whether something can be seen, seen voxels decide.
     """
-    centers = voxel_centers_m(labels.surface.device).reshape(-1, 3)
-    above, below = voxel_samples_m(centers.device)
-    held = field.grid.holds(centers[labels.free] + above)
-    free = labels.free[held | field.grid.holds(centers[labels.free] + below)]
-    if not len(labels.surface) or not len(free):
-        return field.slot_density.sum() * 0
-    means = []
-    for voxels, target, number in ((labels.surface, 1.0, count), (free, 0.0, 2 * count)):
+    seen = torch.cat([labels.surface, labels.free])
+    hidden = torch.ones(math.prod(GRID_SHAPE), dtype=torch.bool, device=seen.device)
+    hidden[seen] = False
+    groups = (
+        (labels.surface, 1.0, count, OCCUPIED_WEIGHT),
+        (labels.free, 0.0, 4 * count, 1.0),
+        (hidden.nonzero()[:, 0], 0.0, 2 * count, UNSEEN_WEIGHT),
+    )
+    centers = voxel_centers_m(seen.device).reshape(-1, 3)
+    above, below = voxel_samples_m(seen.device)
+    total, weight = field.slot_density.sum() * 0, 0.0
+    for voxels, target, number, importance in groups:
+        if not len(voxels):
+            continue
         points = centers[_draw(voxels, number, generator)]
+        held = field.grid.holds(points + above) | field.grid.holds(points + below)
+        points = points[held]
         density = torch.maximum(field.density(points + above), field.density(points + below))
         probability = occupancy_probability(density)
-        means.append(_cross_entropy(probability, torch.full_like(probability, target)).mean())
-    occupied = OCCUPIED_WEIGHT * len(labels.surface)
-    return (occupied * means[0] + len(free) * means[1]) / (occupied + len(free))
-
-
-UNSEEN_WEIGHT = 0.05
-"""Weight of a coarse cell that nobody saw against one that is known."""
+        loss = _cross_entropy(probability, torch.full_like(probability, target))
+        total = total + importance * len(voxels) / number * loss.sum()
+        weight += importance * len(voxels) / number * float(len(points))
+    return total / max(weight, 1.0)
 
 
 def block_loss(

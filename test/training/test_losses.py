@@ -186,7 +186,18 @@ def test_voxel_occupancy_leaves_out_what_no_block_can_get_wrong() -> None:
     loss = losses.voxel_occupancy_loss(
         glance_field(1.0), line_labels(12.0, -30.0), 8, torch.Generator().manual_seed(0)
     )
-    assert loss.item() == 0
+    assert loss.item() == pytest.approx(-math.log(1 - math.exp(-0.4)), rel=1e-4)
+
+
+def test_voxels_that_nobody_saw_count_a_little_as_free() -> None:
+    field, nothing = glance_field(1.0), torch.zeros(0, dtype=torch.long)
+    hidden = losses.voxel_occupancy_loss(
+        field, VoxelLabels(nothing, nothing, nothing), 2000, torch.Generator().manual_seed(0)
+    )
+    assert hidden.item() == pytest.approx(0.4, rel=1e-3)  # - ln exp(-sigma * 0.4 m)
+    hidden.backward()
+    assert (field.slot_density.grad[:16] >= 0).all()
+    assert field.slot_density.grad[:16].sum() > 0
 
 
 def test_block_loss_takes_a_surface_for_more_than_the_space_before_it() -> None:

@@ -89,7 +89,7 @@ def test_labels_go_to_the_occupied_voxels_in_their_order():
     assert (labels[~occupied] == 17).all()
 
 
-def test_blocks_of_voxels_are_observed_by_their_centre():
+def test_blocks_of_voxels_before_a_wall_are_observed():
     """One camera at the ego origin, 1.5 m up, looks along x at a wall 20 m away."""
     pose = torch.tensor([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5], [0, 0, 0, 1]])
     k = torch.tensor([[50.0, 0, 50], [0, 50, 25], [0, 0, 1]])
@@ -101,3 +101,14 @@ def test_blocks_of_voxels_are_observed_by_their_centre():
     assert torch.equal(observed[::2, ::2, ::2], observed[1::2, 1::2, 1::2])
     assert not observed[:100].any()
     assert not observed[152:].any()
+
+
+def test_a_road_is_observed_although_its_voxels_lie_half_below_it():
+    pose = torch.tensor([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5], [0, 0, 0, 1]])
+    k = torch.tensor([[100.0, 0, 50], [0, 100, 50], [0, 0, 1]])
+    rows = (torch.arange(400) + 0.5) / 4 - 50  # of a fine depth map, from the horizon, in pixels
+    ground = torch.where(rows > 0, (1.5 + 0.1) * 100 / rows, 200.0)  # z = -0.1 m
+    view = Visibility(k[None], pose[None], (100, 100), ground[None, :, None].expand(1, 400, 400))
+    observed = observed_voxels(view, CPU)
+    assert observed[110:190, 96:104, 2].all()  # x 4 .. 36 m, the layer of the road
+    assert not observed[130:, 96:104, 0].any()  # 0.8 m below it

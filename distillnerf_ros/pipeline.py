@@ -1,11 +1,14 @@
 """What runs on the vehicle: one glance in; depth, occupancy, pictures and answers out. No ROS."""
 
+import copy
 import functools
+import itertools
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from distillnerf_ros.cameras import CameraRig
 from distillnerf_ros.checkpoint import Checkpoint, load_checkpoint
@@ -36,9 +39,10 @@ class Pipeline:
     """Encode once, ask many times. Fields are values: nothing of a glance is kept in here."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
-        """Take a model over: it moves to the device, is frozen and evaluates."""
+        """Copy a model to the device, frozen and evaluating."""
         self.device = device
-        self.model = checkpoint.model.eval().requires_grad_(False).to(device)
+        self.model = copy.deepcopy(checkpoint.model).eval().requires_grad_(False).to(device)
+        _fold_batchnorm(self.model)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._semantics = checkpoint.semantics and checkpoint.semantics.to(device)
 
@@ -242,3 +246,14 @@ class Pipeline:
         features = rendered.features.permute(0, 2, 3, 1)
         best = self.relevancy(features, prompts, negatives).amax(dim=-1)
         return torch.where(rendered.depth_m.isfinite(), best, torch.nan)
+
+
+def _fold_batchnorm(model: nn.Module) -> None:
+    """Multiply each BatchNorm's scale into the convolution before it: a tenth of the backbone."""
+    for block in model.modules():
+        if not isinstance(block, nn.Sequential):
+            continue
+        for place, (first, second) in enumerate(itertools.pairwise(list(block))):
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                block[place] = fuse_conv_bn_eval(first, second)
+                block[place + 1] = nn.Identity()

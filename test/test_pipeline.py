@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from distillnerf_ros.checkpoint import Checkpoint, save_checkpoint
+from distillnerf_ros.config import tiny
 from distillnerf_ros.errors import CheckpointError, ConfigError, ImageError, QueryError
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.pipeline import Pipeline
@@ -187,19 +188,19 @@ def test_inference_freezes_and_leaves_no_graph(pipeline, field):
     assert not field.slot_density.requires_grad
 
 
-def test_load_reads_what_was_saved(tmp_path, pipeline, rig, field):
+def test_load_reads_what_was_saved(tmp_path, network, pipeline, rig, field):
     path = tmp_path / "weights.safetensors"
-    save_checkpoint(path, pipeline.model, pipeline.semantics)
+    save_checkpoint(path, network, pipeline.semantics)
     again = Pipeline.load(str(path), device="cpu")
     torch.testing.assert_close(again.encode(rig).slot_density, field.slot_density)
     assert again.semantics.clip == "made-up"
 
 
-def test_unknown_weights_and_devices_are_refused(tmp_path, pipeline):
+def test_unknown_weights_and_devices_are_refused(tmp_path, network):
     with pytest.raises(CheckpointError, match="neither a file nor shipped"):
         Pipeline.load("no-such-weights", device="cpu")
     path = tmp_path / "weights.safetensors"
-    save_checkpoint(path, pipeline.model, None)
+    save_checkpoint(path, network, None)
     with pytest.raises(ConfigError, match="device 'abacus'"):
         Pipeline.load(str(path), device="abacus")
 
@@ -213,3 +214,21 @@ def test_untrained_is_seeded_and_leaves_the_random_state_alone():
     weights = [p.model.heads.rgb.weight for p in (one, two, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+def test_folded_batchnorm_changes_nothing(make_rig) -> None:
+    torch.manual_seed(0)
+    model = DistillNeRF(tiny())
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(layer.weight, 0.5, 1.5)
+            torch.nn.init.normal_(layer.bias, std=0.2)
+            layer.running_mean.normal_(std=0.2)
+            layer.running_var.uniform_(0.5, 2.0)
+    rig = make_rig((128, 224), count=1)
+    with torch.inference_mode():
+        expected, _ = model.eval().backbone(rig)
+        pipeline = Pipeline(Checkpoint(model, None), torch.device("cpu"))
+        features, _ = pipeline.model.backbone(rig)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in pipeline.model.modules())
+    torch.testing.assert_close(features, expected, atol=1e-3, rtol=1e-3)

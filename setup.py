@@ -57,6 +57,7 @@ setup(
         "clip": ["open_clip_torch>=3.3,<4", "timm>=1.0.17", "torchvision>=0.19"],
         "bags": ["mcap-ros2-support>=0.5.5,<0.7", "mcap>=1.2,<2", "rosbags>=0.11,<0.12"],
         "nuscenes": ["nuscenes-devkit==1.2.0"],
+        "train": ["tensorboardX>=2.6"],
         "viz": ["matplotlib>=3.8"],
         # colcon test finds pytest by this name.
         "test": ["beartype", "hypothesis", "pytest"],

@@ -19,7 +19,7 @@ ROOTS = {
     "base.txt": """
         torch torchvision timm open_clip_torch numpy scipy opencv-python-headless pillow pyyaml
         safetensors jaxtyping tqdm matplotlib rosbags mcap mcap-ros2-support transforms3d
-        setuptools cmake ninja nuscenes-devkit
+        setuptools cmake ninja nuscenes-devkit tensorboardx
     """,
     "ros.txt": """
         ros-rclpy ros-rmw-fastrtps-cpp ros-std-msgs ros-geometry-msgs ros-sensor-msgs ros-nav-msgs

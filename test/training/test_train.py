@@ -78,10 +78,8 @@ class Glances(torch.utils.data.Dataset):
 
 def test_a_run_leaves_weights_curve_and_pictures_and_goes_on(tmp_path: Path) -> None:
     whole, first, second = make_trainer(), make_trainer(), make_trainer()
-    for trainer, steps in ((whole, 6), (first, 3), (second, 6)):
-        trainer.schedule = dataclasses.replace(trainer.schedule, steps=steps, save_every=3)
-    # the rate depends on the steps in all; the interrupted run knew them too
-    first.schedule = dataclasses.replace(whole.schedule, steps=6)
+    for trainer in (whole, first, second):
+        trainer.schedule = dataclasses.replace(trainer.schedule, steps=6, save_every=3)
     train(whole, Glances(), tmp_path / "whole", None, workers=0)
 
     def give_up(share):

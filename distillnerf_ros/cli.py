@@ -25,6 +25,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "distillnerf_ros.demo.render",
         "draw colour, depth, features and occupancy of one glance, without ROS",
     ),
+    "scene": (
+        "distillnerf_ros.scene.fit",
+        "fit a per-scene NeRF to a driving log, export training targets",
+    ),
     "teach": (
         "distillnerf_ros.training.contrastive",
         "train the small OpenCLIP model of the procedural world",

@@ -37,5 +37,9 @@ class TrainingError(DistillNerfError, RuntimeError):
     """Training cannot go on (for example: the loss is not a number)."""
 
 
+class SceneError(DistillNerfError, RuntimeError):
+    """A scene's field cannot be fitted or written (for example: the disk is full)."""
+
+
 class ProcessError(DistillNerfError, RuntimeError):
     """A process that this one started failed or did not answer."""

@@ -1,0 +1,1 @@
+"""Per-scene neural fields of driving logs: static and moving parts, sky, cameras' exposure."""

@@ -1,0 +1,250 @@
+"""Training targets from a fitted scene: dense depth, virtual views and sky, one file a keyframe.
+
+Layout: ``DIR/SCENE/SAMPLE.npz`` per keyframe (sample token) and ``DIR/SCENE/scene.json``, which
+says which field and size they come from. Files appear whole or not at all; those that are there
+are kept. See :class:`SceneTargets` for what a file holds.
+"""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from tqdm import tqdm
+
+from distillnerf_ros.cameras import CameraRig
+from distillnerf_ros.data import nuscenes
+from distillnerf_ros.data.nuscenes import NuScenes
+from distillnerf_ros.errors import DatasetError, SceneError
+from distillnerf_ros.scene.field import SceneField
+from distillnerf_ros.scene.judge import shot_of
+from distillnerf_ros.scene.log import SceneLog
+from distillnerf_ros.scene.views import Picture, Shot, take
+
+FORMAT = "distillnerf_ros/scene-targets/1"
+OFFSETS_M = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (0.0, -1.0, 0.0))
+"""How far the virtual cameras are moved along the vehicle's axes: up, left, right."""
+DECISIVE = 0.1
+"""Rays whose opacity is this near to 0 or 1 are known; others are not."""
+
+
+@dataclasses.dataclass(frozen=True)
+class VirtualView:
+    """What moved cameras would see.
+
+    Attributes:
+        rig: colour and poses, in the ego frame of the glance.
+        depth_m: (N, H, W) metres along the optical axis, infinite for sky, NaN where not valid.
+        valid: (N, H, W) where the field is sure, and some camera of the glance looks.
+    """
+
+    rig: CameraRig
+    depth_m: Float[Tensor, "N H W"]
+    valid: Bool[Tensor, "N H W"]
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneTargets:
+    """Targets of one keyframe.
+
+    On disk, for N cameras and V virtual views: ``names`` (N,), ``depth_m`` (N, H, W) float16,
+    ``sky`` (N, H, W) bool, ``virtual_rgb`` (V, N, 3, H, W) uint8, ``virtual_depth_m``
+    (V, N, H, W) float16, ``virtual_valid`` (V, N, H, W) bool, ``virtual_pose`` (V, N, 4, 4)
+    float32 (ego from camera), ``intrinsics`` (N, 3, 3) float32 in pixels of H x W.
+
+    Attributes:
+        names: cameras.
+        depth_m: (N, H, W) metres along the optical axis, infinite for sky, NaN where unsure.
+        sky: (N, H, W).
+        virtual: one view per offset.
+    """
+
+    names: tuple[str, ...]
+    depth_m: Float[Tensor, "N H W"]
+    sky: Bool[Tensor, "N H W"]
+    virtual: tuple[VirtualView, ...]
+
+
+def export_scene(
+    field: SceneField, log: SceneLog, nusc: NuScenes, scene: dict[str, Any], out: Path
+) -> int:
+    """Write the targets of all keyframes; goes on where an earlier call stopped.
+
+    Args:
+        field: fitted.
+        log: what it was fitted to.
+        nusc: the data set.
+        scene: record of the scene.
+        out: folder of all scenes' targets.
+
+    Returns:
+        How many keyframes there are.
+
+    Raises:
+        SceneError: a file cannot be written.
+        DatasetError: the folder holds targets of another field or size.
+    """
+    folder = out / log.name
+    _claim(folder, field, log)
+    samples = nuscenes.keyframes(nusc, scene)
+    for sample in tqdm(samples, unit="keyframe"):
+        path = folder / f"{sample}.npz"
+        if not path.is_file():
+            _write(path, _arrays(field, log, nusc, sample))
+    return len(samples)
+
+
+def _claim(folder: Path, field: SceneField, log: SceneLog) -> None:
+    """Mark the folder, or make sure that it is of the same field and size."""
+    wanted = {
+        "format": FORMAT,
+        "scene": log.name,
+        "size": list(log.image_size),
+        "offsets_m": [list(offset) for offset in OFFSETS_M],
+        "field": _fingerprint(field),
+    }
+    file = folder / "scene.json"
+    if not file.is_file():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(wanted, indent=1))
+        except OSError as error:
+            raise SceneError(f"{file} cannot be written: {error}") from error
+        return
+    try:
+        found = json.loads(file.read_text())
+    except ValueError as error:
+        raise DatasetError(f"{file} is damaged; remove {folder} and export again") from error
+    if found != wanted:
+        raise DatasetError(
+            f"{folder} holds targets of another field or size: {found}, now {wanted}; "
+            "give another --export, or remove it first"
+        )
+
+
+def _fingerprint(field: SceneField) -> str:
+    """Changes when the field does."""
+    sums = [float(value.double().abs().sum()) for value in field.parameters()]
+    return f"{sum(sums):.9e}"
+
+
+def _arrays(
+    field: SceneField, log: SceneLog, nusc: NuScenes, sample: str
+) -> dict[str, np.ndarray]:
+    data = nusc.get("sample", sample)["data"]
+    names = [n for n in log.cameras if data.get(n) in log.tokens]
+    shots = [shot_of(log, log.tokens.index(data[name])) for name in names]
+    reference = data.get(nuscenes.LIDAR_NAME) or data[names[0]]
+    record = nusc.get("sample_data", reference)
+    scene_from_ego = log.scene_from_map @ nuscenes.map_from_ego(nusc, record)
+    turn = torch.from_numpy(scene_from_ego).float()
+    seen = [take(field, shot) for shot in shots]
+    arrays = {
+        "names": np.array(names),
+        "depth_m": np.stack([_known_depth(picture).numpy() for picture in seen]),
+        "sky": np.stack([(picture.opacity < DECISIVE).numpy() for picture in seen]),
+        "intrinsics": np.stack([shot.intrinsics.numpy() for shot in shots]),
+    }
+    views = [_virtual(field, shots, turn, torch.tensor(offset)) for offset in OFFSETS_M]
+    for key in views[0]:
+        arrays[f"virtual_{key}"] = np.stack([view[key] for view in views])
+    for key in ("depth_m", "virtual_depth_m"):
+        arrays[key] = arrays[key].astype(np.float16)
+    return arrays
+
+
+def _virtual(
+    field: SceneField, shots: list[Shot], scene_from_ego: Tensor, offset_m: Tensor
+) -> dict[str, np.ndarray]:
+    """Colour, depth, validity and poses of cameras that are moved in the vehicle's axes."""
+    moved = [shot.moved(scene_from_ego[:3, :3] @ offset_m) for shot in shots]
+    seen = [take(field, shot) for shot in moved]
+    depth = [_known_depth(picture) for picture in seen]
+    valid = [d.isinf() | _looked_at(s, d, shots) for s, d in zip(moved, depth, strict=True)]
+    ego_from_scene = torch.linalg.inv(scene_from_ego.double()).float()
+    return {
+        "rgb": np.stack([(p.rgb * 255).round().byte().numpy() for p in seen]),
+        "depth_m": np.stack(
+            [d.masked_fill(~v, torch.nan).numpy() for d, v in zip(depth, valid, strict=True)]
+        ),
+        "valid": np.stack([v.numpy() for v in valid]),
+        "pose": np.stack([(ego_from_scene @ shot.scene_from_camera).numpy() for shot in moved]),
+    }
+
+
+def _known_depth(seen: Picture) -> Float[Tensor, "H W"]:
+    """Depth; infinite for sky, NaN where the field is not sure."""
+    depth = seen.depth_m.masked_fill(seen.opacity < DECISIVE, torch.inf)
+    unsure = (seen.opacity >= DECISIVE) & (seen.opacity <= 1 - DECISIVE)
+    return depth.masked_fill(unsure, torch.nan)
+
+
+def _looked_at(shot: Shot, depth_m: Float[Tensor, "H W"], shots: list[Shot]) -> Tensor:
+    """(H, W) whether each pixel's surface lies inside the image of some unmoved camera."""
+    rays = shot.bundle(torch.device("cpu")).rays
+    points = rays.at(depth_m.reshape(-1, 1))[:, 0]
+    inside = torch.zeros(len(points), dtype=torch.bool)
+    for other in shots:
+        pose, (rows, cols) = other.scene_from_camera, other.size
+        optical = (points - pose[:3, 3]) @ pose[:3, :3]
+        pixel = optical @ other.intrinsics.T
+        uv = pixel[:, :2] / pixel[:, 2:]
+        within = (uv >= 0).all(1) & (uv[:, 0] < cols) & (uv[:, 1] < rows)
+        inside |= within & (optical[:, 2] > 0.1)
+    return inside.view(depth_m.shape)
+
+
+def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise SceneError(
+            f"{path} cannot be written ({error}); make room on the disk and run the same command "
+            "again: it goes on with this keyframe"
+        ) from error
+
+
+def read_targets(out: Path, scene: str, sample: str) -> SceneTargets:
+    """Targets of one keyframe.
+
+    Args:
+        out: folder of all scenes' targets.
+        scene: name of the scene.
+        sample: sample token.
+
+    Raises:
+        DatasetError: they are missing or damaged.
+    """
+    path = out / scene / f"{sample}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        names = tuple(str(name) for name in arrays["names"])
+        depth = torch.from_numpy(arrays["depth_m"].astype(np.float32))
+        views = [_read_view(arrays, names, number) for number in range(len(OFFSETS_M))]
+        return SceneTargets(names, depth, torch.from_numpy(arrays["sky"]), tuple(views))
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise DatasetError(
+            f"{path} holds no targets ({error!r}); run 'distillnerf scene --export {out}'"
+        ) from error
+
+
+def _read_view(arrays: dict[str, np.ndarray], names: tuple[str, ...], number: int) -> VirtualView:
+    rig = CameraRig(
+        names,
+        torch.from_numpy(arrays["virtual_rgb"][number]) / 255.0,
+        torch.from_numpy(arrays["intrinsics"]),
+        torch.from_numpy(arrays["virtual_pose"][number]),
+        torch.ones(len(names), dtype=torch.bool),
+    )
+    depth = torch.from_numpy(arrays["virtual_depth_m"][number].astype(np.float32))
+    return VirtualView(rig, depth, torch.from_numpy(arrays["virtual_valid"][number]))

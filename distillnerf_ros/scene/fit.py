@@ -1,0 +1,176 @@
+"""The verb ``distillnerf scene``: fit the field of one scene, judge it, export targets."""
+
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from distillnerf_ros.data import nuscenes
+from distillnerf_ros.device import resolve_device
+from distillnerf_ros.errors import ConfigError, SceneError
+from distillnerf_ros.scene.export import export_scene
+from distillnerf_ros.scene.fitter import Fitter, FitSettings, config_of
+from distillnerf_ros.scene.judge import SceneFigures, judge
+from distillnerf_ros.scene.log import SceneLog, read_log
+from distillnerf_ros.scene.pictures import draw_over_time, draw_stamp
+from distillnerf_ros.scene.progress import FitProgress
+from distillnerf_ros.scene.truth import keyframe_truths
+
+VERB_HELP = "fit a per-scene NeRF to a driving log: colour, depth, what moves, virtual views"
+EXAMPLE = "distillnerf scene --dataroot world --out scene_out --minutes 30 --json figures.json"
+
+STATE_FILE = "scene.safetensors"
+_SAVE_EVERY_S = 120.0
+_PICTURES = 5
+"""Drawn over a fit."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """How long a fit takes: whichever ends first.
+
+    Attributes:
+        steps: at most.
+        minutes: at most, over all calls that go on with one another; None = no limit.
+    """
+
+    steps: int
+    minutes: float | None
+
+    def progress(self, step: int, elapsed_s: float) -> float:
+        """Share that is used up, from 0 to 1 (or a little more)."""
+        share = step / self.steps
+        return share if self.minutes is None else max(share, elapsed_s / (60 * self.minutes))
+
+
+def fit(fitter: Fitter, budget: Budget, out: Path) -> None:
+    """Fit until the budget is used up; goes on from ``out``'s state if there is one.
+
+    Args:
+        fitter: fresh.
+        budget: how long.
+        out: folder of state, curve and pictures.
+
+    Raises:
+        SceneError: something cannot be written, or the loss is not a number.
+        CheckpointError: the state is damaged or of something else.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    state = out / STATE_FILE
+    if state.is_file():
+        fitter.restore(state)
+    with FitProgress(out, budget.steps, fitter.step) as shown:
+        _fit(fitter, budget, shown, lambda: fitter.save(state))
+        fitter.save(state)
+        log = fitter.log
+        shown.show(fitter.step, "stamp", draw_stamp(fitter.field, log, log.duration_s / 2))
+        shown.show(fitter.step, "over_time", draw_over_time(fitter.field, log))
+
+
+def _fit(fitter: Fitter, budget: Budget, shown: FitProgress, save: Callable[[], None]) -> None:
+    saved = last = time.monotonic()
+    while (done := budget.progress(fitter.step, fitter.elapsed_s)) < 1:
+        terms = fitter.take_step(done)
+        now = time.monotonic()
+        fitter.elapsed_s, last = fitter.elapsed_s + now - last, now
+        shown.add(fitter.step, fitter.elapsed_s, terms)
+        ahead = budget.progress(fitter.step, fitter.elapsed_s)
+        if int(ahead * _PICTURES) > int(done * _PICTURES) and ahead < 1:
+            middle = fitter.log.duration_s / 2
+            shown.show(fitter.step, "stamp", draw_stamp(fitter.field, fitter.log, middle))
+        if now - saved > _SAVE_EVERY_S:
+            save()
+            saved = time.monotonic()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``distillnerf scene``."""
+    nuscenes.add_dataset_arguments(parser)
+    defaults = FitSettings()
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="O", help="folder of state and pictures"
+    )
+    parser.add_argument("--minutes", type=float, metavar="M", help="stop after so long")
+    parser.add_argument("--steps", type=int, default=12000, metavar="K", help="most steps")
+    parser.add_argument("--size", default="200x112", metavar="WxH", help="of the images")
+    parser.add_argument(
+        "--hold-out", type=int, default=8, metavar="K", help="every K-th stamp is only judged on"
+    )
+    parser.add_argument("--pixels", type=int, default=defaults.pixels, help="rays per step")
+    parser.add_argument("--rate", type=float, default=defaults.rate, help="learning rate")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="of chance")
+    parser.add_argument("--sky", type=Path, metavar="DIR", help="sky masks, TOKEN.png per image")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:0")
+    parser.add_argument("--json", type=Path, metavar="F", help="write the figures there")
+    parser.add_argument("--export", type=Path, metavar="DIR", help="write training targets there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit, judge, export.
+
+    Raises:
+        ConfigError: an argument is out of range.
+        DatasetError: the log cannot be read.
+        SceneError: something cannot be written.
+    """
+    size = parse_size(args.size)
+    budget = _budget(args)
+    nusc = nuscenes.open_dataset(args.dataroot, args.version)
+    scene = nuscenes.find_scene(nusc, args.scene)
+    log = read_log(nusc, scene, size, args.hold_out, args.sky)
+    if log.sweeps is None:
+        print(f"{log.name} has no lidar: fitted to colour alone, depth will be poor")
+    settings = FitSettings(pixels=args.pixels, rate=args.rate, seed=args.seed)
+    fitter = Fitter(log, config_of(log), settings, resolve_device(args.device))
+    fit(fitter, budget, args.out)
+    figures = judge(fitter.field, log, keyframe_truths(nusc, scene, log))
+    _report(figures, fitter, log, args.json)
+    if args.export is not None:
+        count = export_scene(fitter.field, log, nusc, scene, args.export)
+        print(f"{args.export / log.name}: targets of {count} keyframes")
+    return 0
+
+
+def _budget(args: argparse.Namespace) -> Budget:
+    checks = {"steps": args.steps, "minutes": args.minutes, "pixels": args.pixels}
+    for name, value in checks.items():
+        if value is not None and not value > 0:
+            raise ConfigError(f"--{name} {value} is out of range; expected more than 0")
+    if args.hold_out < 0 or args.hold_out == 1:
+        raise ConfigError(f"--hold-out {args.hold_out} is out of range; expected 0, or 2 or more")
+    return Budget(args.steps, args.minutes)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width of a text such as ``200x112`` (width first).
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    try:
+        width, height = map(int, text.lower().split("x"))
+    except ValueError as error:
+        raise ConfigError(f"--size {text} is no size; expected WxH such as 200x112") from error
+    if min(width, height) < 8:
+        raise ConfigError(f"--size {text} is too small; expected at least 8x8")
+    return height, width
+
+
+def _report(figures: SceneFigures, fitter: Fitter, log: SceneLog, file: Path | None) -> None:
+    for key, value in dataclasses.asdict(figures).items():
+        print(f"{key:13} {'unknown' if value is None else f'{value:.3f}'}")
+    if file is None:
+        return
+    known = dataclasses.asdict(figures) | {
+        "scene": log.name,
+        "steps": fitter.step,
+        "minutes": round(fitter.elapsed_s / 60, 2),
+        "device": str(fitter.device),
+    }
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(known, indent=1))
+    except OSError as error:
+        raise SceneError(f"{file} cannot be written: {error}") from error

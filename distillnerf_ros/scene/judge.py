@@ -1,0 +1,98 @@
+"""Figures of a fitted field: colour, held-out colour, depth, and the separation of what moves."""
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from distillnerf_ros.scene.field import SceneField
+from distillnerf_ros.scene.log import SceneLog
+from distillnerf_ros.scene.truth import KeyframeTruth
+from distillnerf_ros.scene.views import Picture, Shot, take
+
+MOST_PICTURES = 60
+"""Images that colour is judged on, evenly over the log; of fitted and of held-out ones each."""
+MOVING_SHARE = 0.5
+"""Share of a ray that must hit the moving part."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneFigures:
+    """Figures; None where nothing is known to judge by.
+
+    Attributes:
+        psnr: dB, mean over images that were fitted.
+        psnr_heldout: the same over images kept from fitting.
+        abs_rel: mean |d - d*| / d* over known pixels; a ray that hits nothing is ``far_m`` long.
+        dynamic_iou: IoU of what moves, over all pixels of all keyframes together.
+    """
+
+    psnr: float | None
+    psnr_heldout: float | None
+    abs_rel: float | None
+    dynamic_iou: float | None
+
+
+def shot_of(log: SceneLog, frame: int) -> Shot:
+    """A frame of a log, taken again."""
+    return Shot(
+        log.intrinsics[frame],
+        log.scene_from_camera[frame],
+        float(log.times_s[frame]),
+        int(log.camera[frame]),
+        log.image_size,
+    )
+
+
+def judge(field: SceneField, log: SceneLog, truths: Iterable[KeyframeTruth]) -> SceneFigures:
+    """All figures of a field."""
+    errors, hits, misses = [], 0, 0
+    known = False
+    for truth in truths:
+        for number, frame in enumerate(truth.frames):
+            seen = take(field, shot_of(log, frame))
+            errors.append(depth_errors(seen, truth.depth_m[number], field.config.far_m))
+            if truth.moving is not None:
+                known = True
+                both, either = overlap(seen.moving > MOVING_SHARE, truth.moving[number])
+                hits, misses = hits + both, misses + either - both
+    errors_all = torch.cat(errors) if errors else torch.zeros(0)
+    return SceneFigures(
+        _mean_psnr(field, log, ~log.held_out),
+        _mean_psnr(field, log, log.held_out),
+        float(errors_all.mean()) if len(errors_all) else None,
+        hits / (hits + misses) if known and hits + misses else None,
+    )
+
+
+def depth_errors(
+    seen: Picture, depth_m: Float[Tensor, "H W"], far_m: float
+) -> Float[Tensor, " P"]:
+    """Relative error of each pixel whose depth is known."""
+    known = depth_m.isfinite()
+    return (seen.depth_m.clamp(max=far_m)[known] - depth_m[known]).abs() / depth_m[known]
+
+
+def overlap(said: Bool[Tensor, "H W"], truth: Bool[Tensor, "H W"]) -> tuple[int, int]:
+    """Pixels of the intersection and of the union."""
+    return int((said & truth).sum()), int((said | truth).sum())
+
+
+def psnr(seen: Float[Tensor, "3 H W"], truth: Float[Tensor, "3 H W"]) -> float:
+    """Peak signal-to-noise ratio in dB of colours in 0..1."""
+    return float(-10 * torch.log10((seen - truth).square().mean().clamp(min=1e-10)))
+
+
+def _mean_psnr(field: SceneField, log: SceneLog, chosen: Bool[Tensor, " F"]) -> float | None:
+    frames = chosen.nonzero()[:, 0].tolist()
+    if not frames:
+        return None
+    even = np.linspace(0, len(frames) - 1, min(MOST_PICTURES, len(frames))).round().astype(int)
+    values = []
+    for frame in (frames[index] for index in even):
+        truth = log.images[frame] / 255.0
+        values.append(psnr(take(field, shot_of(log, frame)).rgb, truth))
+    return float(np.mean(values))

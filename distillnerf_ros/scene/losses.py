@@ -1,0 +1,77 @@
+"""What a scene's field is fitted to."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from distillnerf_ros.scene.field import Parts
+from distillnerf_ros.scene.march import Marched
+
+
+def depth_error(marched: Marched, ranges_m: Float[Tensor, " R"]) -> Float[Tensor, ""]:
+    """Mean |ln d - ln d*|: relative error at any range."""
+    depth = marched.mean_depth_m().clamp(min=0.1)
+    return (depth.log() - ranges_m.log()).abs().mean()
+
+
+def line_of_sight(
+    marched: Marched, ranges_m: Float[Tensor, " R"], width_m: float
+) -> Float[Tensor, ""]:
+    """Empty before the return, everything at it (after Rematas et al. 2022, eq. 7 and 8).
+
+    Mean over beams of the weight farther than ``width_m`` before the return, plus the squared lack
+    of weight within ``width_m`` of it. The weights are not squared one by one: a thin fog of many
+    samples would cost nothing.
+    """
+    ahead = ranges_m[:, None] - marched.depth_m
+    early = (marched.weights * (ahead > width_m)).sum(dim=-1)
+    at_return = (marched.weights * (ahead.abs() <= width_m)).sum(dim=-1)
+    return (early + (1 - at_return).square()).mean()
+
+
+VOXEL_M = 0.2
+"""Length over which density is turned into a probability of being hit."""
+
+
+def returns(
+    parts: Parts, moving: Bool[Tensor, " R"], at_return: Bool[Tensor, "R S"]
+) -> Float[Tensor, ""]:
+    """Binary cross-entropy of points on beams: solid at the return, free before it.
+
+    Solid is the part that the return belongs to, moving or standing; the other one is free. Unlike
+    what is composited along rays, this reaches surfaces behind something that should not be there.
+
+    Args:
+        parts: of the R * S points.
+        moving: (R,) whether the beam met something that moves.
+        at_return: (R, S) which points lie at the return; the others lie before it.
+    """
+    solid = at_return & ~moving[:, None], at_return & moving[:, None]
+    total = parts.static.new_zeros(())
+    for density, wanted in zip((parts.static, parts.moving), solid, strict=True):
+        depth = density.view_as(at_return) * VOXEL_M
+        hit = -torch.log(-torch.expm1(-depth) + 1e-4)
+        total = total + torch.where(wanted, hit, depth.clamp(max=10)).mean()
+    return total
+
+
+def separation(marched: Marched, moving: Bool[Tensor, " R"]) -> Float[Tensor, ""]:
+    """Beams that met something that moves shall meet the moving part, others the standing one."""
+    standing = marched.opacity - marched.moving
+    return torch.where(moving, standing, marched.moving).square().mean()
+
+
+def transience(marched: Marched) -> Float[Tensor, ""]:
+    """Mean opacity of the moving part: what can stand is left to what stands."""
+    return marched.moving.mean()
+
+
+def sky_loss(opacity: Float[Tensor, " R"], sky: Bool[Tensor, " R"]) -> Float[Tensor, ""]:
+    """Binary cross-entropy of opacity against what is no sky."""
+    p = opacity.clamp(1e-4, 1 - 1e-4)
+    return -torch.where(sky, (1 - p).log(), p.log()).mean()
+
+
+def half_opacity(opacity: Float[Tensor, " R"]) -> Float[Tensor, ""]:
+    """Mean of o (1 - o): rays hit something or the sky, and not each by half."""
+    return (opacity * (1 - opacity)).mean()

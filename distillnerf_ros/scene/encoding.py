@@ -1,8 +1,9 @@
 """Multi-resolution grids in tables of bounded size, interpolated over simplices.
 
-A D-dimensional cell is cut into D! simplices by the order of the fractional coordinates (Freudenthal
-1942). A point then needs D + 1 corners instead of 2^D: 4 instead of 8 in space, 5 instead of 16 in
-space and time. Levels too fine for their table share rows by hashing (Mueller et al. 2022).
+A D-dimensional cell is cut into D! simplices by the order of the fractional coordinates
+(Freudenthal 1942). A point then needs D + 1 corners instead of 2^D: 4 instead of 8 in space, 5
+instead of 16 in space and time. Levels too fine for their table share rows by hashing (Mueller et
+al. 2022).
 """
 
 import dataclasses

@@ -11,7 +11,7 @@ from distillnerf_ros.data import nuscenes
 from distillnerf_ros.device import resolve_device
 from distillnerf_ros.errors import ConfigError, SceneError
 from distillnerf_ros.scene.export import export_scene
-from distillnerf_ros.scene.fitter import Fitter, FitSettings, config_of
+from distillnerf_ros.scene.fitter import FitSettings, Fitter, config_of
 from distillnerf_ros.scene.judge import SceneFigures, judge
 from distillnerf_ros.scene.log import SceneLog, read_log
 from distillnerf_ros.scene.pictures import draw_over_time, draw_stamp

@@ -4,6 +4,8 @@ A return is moving if beams of other sweeps pass through its place well behind i
 moving returns lie are where the moving part of a scene may have density at all.
 """
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -29,7 +31,7 @@ _FULL_BINS = 4
 def moving_returns(sweeps: Sweeps) -> Bool[Tensor, " P"]:
     """Returns of things that moved."""
     starts = torch.searchsorted(sweeps.sweep, torch.arange(len(sweeps.times_s) + 1)).tolist()
-    parts = [sweeps.points_m[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    parts = [sweeps.points_m[a:b] for a, b in itertools.pairwise(starts)]
     images = [
         range_image(points - origin)
         for points, origin in zip(parts, sweeps.origins_m, strict=True)

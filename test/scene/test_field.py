@@ -1,0 +1,145 @@
+"""The field: densities that add up, motion, exposure; a ``Field`` like any other."""
+
+import pytest
+import torch
+
+from distillnerf_ros.cameras import Rays
+from distillnerf_ros.config import RenderConfig
+from distillnerf_ros.query import occupancy
+from distillnerf_ros.render.renderer import march_edges, propose, render_rays
+from distillnerf_ros.render.sampling import interval_probability
+from distillnerf_ros.scene.field import harmonics
+from distillnerf_ros.scene.march import march
+from distillnerf_ros.voxels.field import Field
+
+POINTS = torch.tensor([[1.0, 2.0, 0.5], [-3.0, 4.0, 1.0], [30.0, -50.0, 9.0]])
+TIMES = torch.tensor([0.1, 0.5, 0.9])
+
+
+def test_scene_and_moment_are_fields(scene_field):
+    assert isinstance(scene_field, Field)
+    assert isinstance(scene_field.at(0.5), Field)
+
+
+def test_densities_add_up_and_latents_mix_by_density(scene_field):
+    both = scene_field.parts(POINTS, TIMES)
+    standing = scene_field.parts(POINTS, None)
+    torch.testing.assert_close(both.static, standing.static)
+    torch.testing.assert_close(both.density, both.static + both.moving)
+    assert (both.moving > 0).all()
+    raw = scene_field.moving_head(
+        scene_field._moving_features(POINTS, scene_field.unit(POINTS), TIMES)
+    )[:, 2:]
+    part = (both.moving / both.density)[:, None]
+    expected = (1 - part) * standing.latent + part * raw
+    torch.testing.assert_close(both.latent, expected)
+
+
+def test_nothing_moves_outside_the_candidates(scene_field):
+    scene_field.proposals.candidate.zero_()
+    parts = scene_field.parts(POINTS, TIMES)
+    assert parts.moving.tolist() == [0, 0, 0]
+    assert parts.shade.tolist() == [0, 0, 0]
+
+
+def test_a_scene_without_a_time_is_what_stands(scene_field):
+    torch.testing.assert_close(scene_field(POINTS).density, scene_field.density(POINTS))
+    assert (scene_field.at(0.5).density(POINTS) > scene_field.density(POINTS)).all()
+    torch.testing.assert_close(
+        scene_field(POINTS, None, 0.5).density, scene_field.at(0.5)(POINTS).density
+    )
+
+
+def test_features_are_gathered_along_the_flow(scene_field):
+    """Where features move with the flow, gathering along it finds the same ones three times."""
+    speed = torch.tensor([4.0, 0.0, 0.0])
+    scene_field.flow_head[-1].bias.data = torch.cat([speed, -speed]) / 10
+    ahead, back = scene_field.flow(POINTS, TIMES)
+    torch.testing.assert_close(ahead, speed.expand(3, 3))
+    torch.testing.assert_close(back, -speed.expand(3, 3))
+    config, seen = scene_field.config, []
+
+    def moving_with_it(places):  # x - v t, from the unit cube back to metres and seconds
+        metres = scene_field.contraction.expand(places[:, :3] * 2 - 1)
+        seen.append(places)
+        return (metres[:, :1] - 4.0 * config.duration_s * places[:, 3:]).expand(-1, 4)
+
+    scene_field.moving.forward = moving_with_it
+    points = POINTS[:2]
+    found = scene_field._moving_features(points, scene_field.unit(points), TIMES[:2])
+    expected = points[:, :1] - 4.0 * TIMES[:2, None]
+    torch.testing.assert_close(found, expected.expand(-1, 4), atol=1e-4, rtol=1e-4)
+    assert len(seen) == 1
+
+
+def test_far_points_are_contracted_into_the_cube(scene_field):
+    unit = scene_field.unit(torch.tensor([[10.0, 0.0, -4.0], [1e6, -1e6, 0.0]]))
+    torch.testing.assert_close(unit[0], torch.tensor([0.9, 0.5, 0.1]))
+    torch.testing.assert_close(unit[1], torch.tensor([1.0, 0.0, 0.5]), atol=1e-5, rtol=0)
+
+
+def test_exposure_is_linear_between_knots_and_darkens_corners(scene_field):
+    knots = scene_field.exposure.shape[1]
+    assert knots == 3
+    scene_field.exposure.data[1, 1] = 1.0
+    scene_field.vignette.data[1] = -0.5
+    camera = torch.tensor([1, 1, 0, 1])
+    gain = scene_field.gain(
+        camera, torch.tensor([0.5, 0.25, 0.5, 1.0]), torch.tensor([0.0, 0.0, 1.0, 1.0])
+    )
+    torch.testing.assert_close(gain[:, 0].log(), torch.tensor([1.0, 0.5, 0.0, -0.5]))
+
+
+def test_harmonics_are_orthogonal_on_the_sphere():
+    directions = torch.randn(20000, 3, generator=torch.Generator().manual_seed(1))
+    basis = harmonics(directions)
+    gram = basis.T @ basis / len(basis)
+    off = gram - torch.diag(gram.diagonal())
+    assert off.abs().max() < 0.03
+
+
+def test_the_renderer_sees_what_the_march_sees(scene_field):
+    scene_field.static_head[-1].bias.data[0] = 4.0  # 0.6 per metre
+    scene_field.proposals.static.fill_(0.6)
+    rays = Rays(torch.zeros(2, 3), torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.5, 0.2]]))
+    moment = scene_field.at(0.5)
+    edges = march_edges(RenderConfig(far_m=40.0, coarse_samples=64), 0.8, 20.0)
+    probability = interval_probability(propose(moment, rays, edges))
+    rendered = render_rays(moment, rays, probability, edges, 64)
+    marched = march(scene_field, rays, torch.tensor([0.5, 0.5]), 64)
+    torch.testing.assert_close(rendered.opacity, marched.opacity, atol=0.02, rtol=0.02)
+    torch.testing.assert_close(rendered.depth_m, marched.mean_depth_m(), atol=0.2, rtol=0.05)
+
+
+def test_a_moment_can_be_asked_in_the_vehicle_s_frame(scene_field):
+    pose = torch.eye(4)
+    pose[:3, :3] = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    pose[:3, 3] = torch.tensor([2.0, 0.0, 1.0])
+    in_ego = scene_field.at(0.5).seen_from(pose)
+    placed = POINTS @ pose[:3, :3].T + pose[:3, 3]
+    torch.testing.assert_close(in_ego.density(POINTS), scene_field.at(0.5).density(placed))
+    view = torch.tensor([[0.0, 1.0, 0.0]]).expand(3, 3)
+    expected = scene_field(placed, view @ pose[:3, :3].T, 0.5).rgb
+    torch.testing.assert_close(in_ego(POINTS, view).rgb, expected)
+
+
+@torch.no_grad()
+def test_occupancy_is_asked_like_any_field_s(scene_field, monkeypatch):
+    every = occupancy.voxel_centers_m(torch.device("cpu"))[::40, ::40, ::8]
+    monkeypatch.setattr(occupancy, "voxel_centers_m", lambda device: every)
+    found = occupancy.occupancy_density(scene_field.at(0.5), torch.device("cpu"))
+    above, below = occupancy.voxel_samples_m(torch.device("cpu"))
+    moment = scene_field.at(0.5)
+    expected = torch.maximum(moment.density(every + above), moment.density(every + below))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("time_s", [None, 0.4])
+def test_every_weight_has_a_gradient(scene_field, time_s):
+    scene_field.flow_head[-1].weight.data.normal_()
+    sample = scene_field(POINTS, None, time_s)
+    (sample.density.log().sum() + sample.rgb.sum()).backward()
+    without = {name for name, p in scene_field.named_parameters() if p.grad is None}
+    moving = {"moving", "flow_grid", "moving_head", "flow_head"}
+    expected = {"sky_head", "exposure", "vignette"} | (moving if time_s is None else set())
+    assert {name.split(".")[0] for name in without} == expected

@@ -1,0 +1,54 @@
+"""Each loss in closed form."""
+
+import math
+
+import pytest
+import torch
+
+from distillnerf_ros.scene import losses
+from distillnerf_ros.scene.field import Parts
+from distillnerf_ros.scene.march import Marched
+
+
+def marched(weights: list[list[float]], moving: list[float]) -> Marched:
+    w = torch.tensor(weights)
+    depth = torch.tensor([[2.0, 5.0, 6.0]]).expand_as(w)
+    nothing = torch.zeros(w.numel())
+    parts = Parts(nothing, nothing, torch.zeros(w.numel(), 1), nothing)
+    points = torch.zeros(*w.shape, 3)
+    return Marched(w, depth, points, parts, w.sum(-1), torch.tensor(moving))
+
+
+def test_depth_error_is_relative():
+    seen = marched([[0.0, 1.0, 0.0]], [0.0])
+    assert losses.depth_error(seen, torch.tensor([10.0])).item() == pytest.approx(math.log(2))
+
+
+def test_line_of_sight_counts_fog_and_what_lacks_at_the_return():
+    seen = marched([[0.2, 0.5, 0.1]], [0.0])
+    loss = losses.line_of_sight(seen, torch.tensor([5.5]), 1.0)
+    assert loss.item() == pytest.approx(0.2 + 0.4**2)
+
+
+def test_beams_go_to_the_part_they_met():
+    seen = marched([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]], [0.25, 0.25])
+    loss = losses.separation(seen, torch.tensor([True, False]))
+    assert loss.item() == pytest.approx((0.75**2 + 0.25**2) / 2)
+    assert losses.transience(seen).item() == 0.25
+
+
+def test_returns_are_solid_and_what_is_before_them_free():
+    density = torch.tensor([2.0, 3.0])
+    parts = Parts(density, torch.tensor([0.5, 1.0]), torch.zeros(2, 1), torch.zeros(2))
+    loss = losses.returns(parts, torch.tensor([False]), torch.tensor([[True, False]]))
+    solid = -math.log(1 - math.exp(-2.0 * losses.VOXEL_M) + 1e-4)
+    expected = (solid + 3 * losses.VOXEL_M) / 2 + (0.5 + 1) * losses.VOXEL_M / 2
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_sky_and_half_opacity():
+    opacity = torch.tensor([0.25, 0.5])
+    sky = torch.tensor([True, False])
+    expected = -(math.log(0.75) + math.log(0.5)) / 2
+    assert losses.sky_loss(opacity, sky).item() == pytest.approx(expected)
+    assert losses.half_opacity(opacity).item() == pytest.approx((0.1875 + 0.25) / 2)

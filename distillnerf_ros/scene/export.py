@@ -129,7 +129,7 @@ def _claim(folder: Path, field: SceneField, log: SceneLog) -> None:
 
 def _fingerprint(field: SceneField) -> str:
     """Changes when the field does."""
-    sums = [float(value.double().abs().sum()) for value in field.parameters()]
+    sums = [float(value.detach().double().abs().sum()) for value in field.parameters()]
     return f"{sum(sums):.9e}"
 
 

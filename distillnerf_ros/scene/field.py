@@ -193,14 +193,23 @@ class SceneField(nn.Module):
 
     @torch.no_grad()
     def near_density(
-        self, points_m: Float[Tensor, "*shape 3"], time_s: Float[Tensor, "*#shape"] | None
+        self,
+        points_m: Float[Tensor, "*shape 3"],
+        time_s: Float[Tensor, "*#shape"] | None,
+        wide: bool = False,
     ) -> Float[Tensor, "*shape"]:
-        """Largest density near each point, of what stands and, with times, of what moves."""
+        """Largest density near each point, of what stands and, with times, of what moves.
+
+        Args:
+            points_m: in the scene frame.
+            time_s: when; None = what stands, alone.
+            wide: points lie more than a proposal cell apart.
+        """
         shape = points_m.shape[:-1]
         unit = self.unit(points_m.reshape(-1, 3))
         if time_s is not None:
             time_s = time_s.expand(shape).reshape(-1) / self.config.duration_s
-        return self.proposals.density(unit, time_s).reshape(shape)
+        return self.proposals.density(unit, time_s, wide).reshape(shape)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -110,9 +110,11 @@ class Fitter:
         self.step, self.elapsed_s = 0, 0.0
         self._fitted = (~log.held_out).nonzero()[:, 0]
         sweeps = log.sweeps
-        self._moving = None if sweeps is None else moving_returns(sweeps)
-        if sweeps is not None and self._moving is not None:
-            mark_moving(self.field, sweeps, self._moving)
+        if sweeps is not None:
+            self._moving = moving_returns(sweeps)
+            near = mark_moving(self.field, sweeps, self._moving)
+            # Returns near moving ones are taken for standing ones too easily to be told so.
+            self._known = self._moving | ~near
         self.field.to(device)
         tables = [p for name, p in self.field.named_parameters() if name.endswith("table")]
         others = [p for name, p in self.field.named_parameters() if not name.endswith("table")]
@@ -182,7 +184,7 @@ class Fitter:
         parts = self.field.parts(points, beams.times_s[:, None].expand_as(far).reshape(-1))
         at_return = torch.zeros_like(far, dtype=torch.bool)
         at_return[:, 0] = True
-        return losses.returns(parts, beams.moving, at_return)
+        return losses.returns(parts, beams.moving, beams.known, at_return)
 
     def _camera_terms(
         self, marched: Marched, bundle: CameraBundle, frame: Tensor, pixel: Tensor
@@ -210,7 +212,7 @@ class Fitter:
 
     def _draw_beams(self, number: int) -> "_Beams | None":
         sweeps = self.log.sweeps
-        if sweeps is None or self._moving is None:
+        if sweeps is None:
             return None
         count = len(sweeps.points_m)
         index = torch.randint(count, (number,), generator=self.generator)
@@ -220,6 +222,7 @@ class Fitter:
             ranges.to(self.device),
             sweeps.times_s[sweeps.sweep[index]].to(self.device),
             self._moving[index].to(self.device),
+            self._known[index].to(self.device),
         )
 
     def _lidar_terms(
@@ -233,7 +236,7 @@ class Fitter:
             * min(1.0, 2 * progress)
             * losses.depth_error(marched, beams.ranges_m),
             "sight": s.sight * losses.line_of_sight(marched, beams.ranges_m, width_m),
-            "separation": s.separation * losses.separation(marched, beams.moving),
+            "separation": s.separation * losses.separation(marched, beams.moving, beams.known),
         }
 
     def _march(self, rays: Rays, times_s: Tensor) -> Marched:
@@ -262,6 +265,7 @@ class Fitter:
         points = self.field.contraction.expand(unit * 2 - 1)
         parts = self.field.parts(points, share * self.field.config.duration_s)
         grid.raise_to(unit, share, parts.static, parts.moving)
+        grid.summarise()
 
     def save(self, path: Path) -> None:
         """Write everything a run needs to go on; the file appears whole or not at all.
@@ -315,12 +319,13 @@ class Fitter:
 
 @dataclasses.dataclass(frozen=True)
 class _Beams:
-    """Lidar rays with unit directions, their ranges, stamps, and whether they met motion."""
+    """Lidar rays with unit directions, ranges and stamps; whether they met motion; if known."""
 
     rays: Rays
     ranges_m: Float[Tensor, " R"]
     times_s: Float[Tensor, " R"]
     moving: Bool[Tensor, " R"]
+    known: Bool[Tensor, " R"]
 
 
 def camera_bundle(

@@ -34,7 +34,10 @@ VOXEL_M = 0.2
 
 
 def returns(
-    parts: Parts, moving: Bool[Tensor, " R"], at_return: Bool[Tensor, "R S"]
+    parts: Parts,
+    moving: Bool[Tensor, " R"],
+    known: Bool[Tensor, " R"],
+    at_return: Bool[Tensor, "R S"],
 ) -> Float[Tensor, ""]:
     """Binary cross-entropy of points on beams: solid at the return, free before it.
 
@@ -44,21 +47,25 @@ def returns(
     Args:
         parts: of the R * S points.
         moving: (R,) whether the beam met something that moves.
+        known: (R,) whether that is known; of other beams only the points before the return count.
         at_return: (R, S) which points lie at the return; the others lie before it.
     """
     solid = at_return & ~moving[:, None], at_return & moving[:, None]
+    counted = known[:, None] | ~at_return
     total = parts.static.new_zeros(())
     for density, wanted in zip((parts.static, parts.moving), solid, strict=True):
         depth = density.view_as(at_return) * VOXEL_M
         hit = -torch.log(-torch.expm1(-depth) + 1e-4)
-        total = total + torch.where(wanted, hit, depth.clamp(max=10)).mean()
+        total = total + (counted * torch.where(wanted, hit, depth.clamp(max=10))).mean()
     return total
 
 
-def separation(marched: Marched, moving: Bool[Tensor, " R"]) -> Float[Tensor, ""]:
+def separation(
+    marched: Marched, moving: Bool[Tensor, " R"], known: Bool[Tensor, " R"]
+) -> Float[Tensor, ""]:
     """Beams that met something that moves shall meet the moving part, others the standing one."""
     standing = marched.opacity - marched.moving
-    return torch.where(moving, standing, marched.moving).square().mean()
+    return (known * torch.where(moving, standing, marched.moving).square()).mean()
 
 
 def transience(marched: Marched) -> Float[Tensor, ""]:

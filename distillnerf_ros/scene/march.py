@@ -141,7 +141,14 @@ def _sample_edges(
     if generator is not None:  # thin things between the middles are found sooner or later
         draw = torch.rand(count, 1, generator=generator).to(even)
         middles = torch.lerp(even[:-1], even[1:], draw)
-    density = field.near_density(rays.at(middles), None if times_s is None else times_s[:, None])
+    when = None if times_s is None else times_s[:, None]
+    # Far intervals are longer than cells: a wall between two middles would be missed.
+    near = int((even.diff() <= 2 * field.config.proposal_m).sum())
+    parts = [
+        field.near_density(rays.at(part), when, wide)
+        for part, wide in ((middles[:, :near], False), (middles[:, near:], True))
+    ]
+    density = torch.cat(parts, dim=1)
     lengths = even.diff() * rays.lengths[:, None]
     weights = ray_weights(torch.minimum(density, _OPAQUE_PROPOSAL / lengths), lengths)
     return importance_edges(even, interval_probability(weights), samples)

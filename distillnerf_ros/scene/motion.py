@@ -4,11 +4,12 @@ A return is moving if beams of other sweeps pass through its place well behind i
 moving returns lie are where the moving part of a scene may have density at all.
 """
 
+import dataclasses
 import itertools
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from distillnerf_ros.scene.field import SceneField
@@ -18,32 +19,59 @@ _AZIMUTH_BIN = 0.5
 _ELEVATION_BIN = 1.4
 """Degrees; a lidar of 32 rings has 1.33 between rings, and a third along them."""
 _ELEVATION_MIN, _ELEVATION_BINS = -35.0, 40
-_OFFSETS_S = (-2.5, -1.5, -0.8, -0.4, 0.4, 0.8, 1.5, 2.5)
+_OFFSETS_S = (-3.0, -2.3, -1.6, -1.1, -0.7, -0.4, 0.4, 0.7, 1.1, 1.6, 2.3, 3.0)
 """When other sweeps look at the place of a return."""
 _MARGIN_M, _MARGIN = 0.5, 0.02
 """How far behind a return others must see: metres, and share of its range."""
 _WITNESSES = 2
 """Sweeps that must see through."""
+_HAND_ON_M = 0.4
+"""Edge of the cells within which motion is handed on between sweeps."""
 _FULL_BINS = 4
 """Of the 3x3 directions around a return, how many must hold a return of the other sweep."""
 
 
 def moving_returns(sweeps: Sweeps) -> Bool[Tensor, " P"]:
-    """Returns of things that moved."""
+    """Returns of things that moved.
+
+    A car that follows the vehicle hides its own later places, so that only earlier sweeps look
+    through them, and at the log's begin there are none. So motion is handed on from sweep to
+    sweep, forth and back, to near returns that no other sweep confirms as standing.
+    """
     starts = torch.searchsorted(sweeps.sweep, torch.arange(len(sweeps.times_s) + 1)).tolist()
     parts = [sweeps.points_m[a:b] for a, b in itertools.pairwise(starts)]
     images = [
         range_image(points - origin)
         for points, origin in zip(parts, sweeps.origins_m, strict=True)
     ]
-    flags = []
+    flags, open_ = [], []
     for number, points in enumerate(parts):
         seen_through = torch.zeros(len(points), dtype=torch.long)
+        confirmed = torch.zeros(len(points), dtype=torch.bool)
         for other in _others(sweeps.times_s, number):
-            beams = points - sweeps.origins_m[other]
-            seen_through += _behind(images[other], beams)
+            ahead = images[other].lookup(points - sweeps.origins_m[other])
+            seen_through += ahead.behind
+            confirmed |= ahead.at
         flags.append(seen_through >= _WITNESSES)
+        open_.append(~confirmed)
+    for order in (range(len(parts)), range(len(parts) - 1, -1, -1)):
+        for last, this in itertools.pairwise(order):
+            near = _near(parts[this], parts[last][flags[last]])
+            flags[this] = flags[this] | (near & open_[this])
     return torch.cat(flags)
+
+
+def _near(points_m: Float[Tensor, "P 3"], others_m: Float[Tensor, "Q 3"]) -> Bool[Tensor, " P"]:
+    """Points in the cell of another point, or in one of the 26 around it."""
+    offsets = torch.cartesian_prod(*[torch.arange(-1, 2)] * 3)
+    cells = (others_m / _HAND_ON_M).floor().long()[:, None] + offsets
+    return torch.isin(_number((points_m / _HAND_ON_M).floor().long()), _number(cells).unique())
+
+
+def _number(cells: Int[Tensor, "*shape 3"]) -> Int[Tensor, "*shape"]:
+    """One number per cell."""
+    shifted = cells + (1 << 19)
+    return (shifted[..., 0] << 40) + (shifted[..., 1] << 20) + shifted[..., 2]
 
 
 def _others(times_s: Float[Tensor, " S"], number: int) -> list[int]:
@@ -63,8 +91,41 @@ def _bins(beams: Float[Tensor, "P 3"]) -> tuple[Tensor, Tensor]:
     return (elevation / _ELEVATION_BIN).long().clamp(0, _ELEVATION_BINS - 1), column
 
 
-def range_image(beams: Float[Tensor, "P 3"]) -> Float[Tensor, "rows cols"]:
-    """Shortest range within 3x3 directions; NaN where too few of them returned anything."""
+@dataclasses.dataclass(frozen=True)
+class _Ahead:
+    """Of points, whether a sweep sees well behind them, or returns from about where they are."""
+
+    behind: Bool[Tensor, " P"]
+    at: Bool[Tensor, " P"]
+
+
+@dataclasses.dataclass(frozen=True)
+class RangeImage:
+    """What a sweep sees, by direction.
+
+    Attributes:
+        range_m: (rows, cols) shortest range of a direction; infinite where nothing returned.
+        around_m: (rows, cols) shortest range within 3x3 directions; NaN where too few returned.
+    """
+
+    range_m: Float[Tensor, "rows cols"]
+    around_m: Float[Tensor, "rows cols"]
+
+    def lookup(self, beams: Float[Tensor, "P 3"]) -> _Ahead:
+        """Compare the ends of beams from the sweep's origin."""
+        row, column = _bins(beams)
+        length = beams.norm(dim=-1)
+        margin = _MARGIN * length + _MARGIN_M
+        at = torch.zeros_like(row, dtype=torch.bool)
+        for up, left in itertools.product((-1, 0, 1), repeat=2):
+            rows = (row + up).clamp(0, _ELEVATION_BINS - 1)
+            found = self.range_m[rows, (column + left) % self.range_m.shape[1]]
+            at |= (found - length).abs() < margin
+        return _Ahead(self.around_m[row, column] > length + margin, at)
+
+
+def range_image(beams: Float[Tensor, "P 3"]) -> RangeImage:
+    """Ranges by direction of the beams of a sweep."""
     columns = int(360 / _AZIMUTH_BIN)
     row, column = _bins(beams)
     image = torch.full((_ELEVATION_BINS * columns,), torch.inf)
@@ -73,23 +134,22 @@ def range_image(beams: Float[Tensor, "P 3"]) -> Float[Tensor, "rows cols"]:
     ring = torch.cat([image[..., -1:], image, image[..., :1]], dim=-1)
     nearest = -F.max_pool2d(-ring, 3, stride=1, padding=(1, 0))[0]
     full = 9 * F.avg_pool2d(ring.isfinite().float(), 3, stride=1, padding=(1, 0))[0]
-    return torch.where(full > _FULL_BINS - 0.5, nearest, torch.nan)
-
-
-def _behind(image: Float[Tensor, "rows cols"], beams: Float[Tensor, "P 3"]) -> Bool[Tensor, " P"]:
-    """Whether a sweep sees well behind the ends of beams from its own origin."""
-    row, column = _bins(beams)
-    return image[row, column] > beams.norm(dim=-1) * (1 + _MARGIN) + _MARGIN_M
+    return RangeImage(image[0], torch.where(full > _FULL_BINS - 0.5, nearest, torch.nan))
 
 
 @torch.no_grad()
-def mark_moving(field: SceneField, sweeps: Sweeps, moving: Bool[Tensor, " P"]) -> None:
+def mark_moving(
+    field: SceneField, sweeps: Sweeps, moving: Bool[Tensor, " P"]
+) -> Bool[Tensor, " P"]:
     """Restrict the moving part to where moving returns were, and let samples go to all returns.
 
     Args:
         field: of the scene, not yet fitted.
         sweeps: its lidar.
         moving: which returns move.
+
+    Returns:
+        (P,) returns that lie where the moving part may have density.
     """
     grid = field.proposals
     share = (sweeps.times_s / field.config.duration_s)[sweeps.sweep]
@@ -104,3 +164,5 @@ def mark_moving(field: SceneField, sweeps: Sweeps, moving: Bool[Tensor, " P"]) -
     surface = torch.full((len(unit),), 5.0)
     grid.raise_to(unit[~moving], share[~moving], surface[~moving], 0 * surface[~moving])
     grid.raise_to(unit[moving], share[moving], 0 * surface[moving], surface[moving])
+    grid.summarise()
+    return grid.may_move(unit, share)

@@ -1,12 +1,15 @@
 """Where a scene may be dense: coarse cells that place samples, and cells where things may move."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 DECAY = 0.9
 """What a cell's density shrinks by between two refreshes unless it is found again."""
 
+COARSER = 4
+"""Small cells per large cell and axis."""
 DENSE = 0.1
 """Density per metre from which a cell is looked at again and again."""
 
@@ -18,9 +21,11 @@ class ProposalGrid(nn.Module):
         static: (X, Y, Z) density of what stands.
         moving: (T, x, y, z) density of what moves, in larger cells.
         candidate: (T, x, y, z) cells that the moving part may fill at all.
+        coarse: static density in cells four times as large, each knowing its neighbours.
     """
 
     static: Tensor
+    coarse: Tensor
     moving: Tensor
     candidate: Tensor
 
@@ -37,11 +42,26 @@ class ProposalGrid(nn.Module):
         self.register_buffer("static", torch.full(cells, 0.02))
         self.register_buffer("moving", torch.full(moving_cells, 0.02))
         self.register_buffer("candidate", torch.ones(moving_cells, dtype=torch.bool))
+        self.register_buffer("coarse", self._coarser())
+
+    @torch.no_grad()
+    def summarise(self) -> None:
+        """Tell the large cells what the small ones know."""
+        self.coarse.copy_(self._coarser())
+
+    def _coarser(self) -> Tensor:
+        pooled = F.max_pool3d(self.static[None], COARSER, COARSER, ceil_mode=True)
+        return F.max_pool3d(pooled, 3, stride=1, padding=1)[0]
 
     def cell(self, unit: Float[Tensor, "P 3"]) -> Int[Tensor, " P"]:
         """Flat cell of the static grid of points of the unit cube."""
         x, y, z = _whole(unit, self.static.shape)
         return (x * self.static.shape[1] + y) * self.static.shape[2] + z
+
+    def coarse_cell(self, unit: Float[Tensor, "P 3"]) -> Int[Tensor, " P"]:
+        """Flat cell of the coarse grid of points of the unit cube."""
+        x, y, z = (axis // COARSER for axis in _whole(unit, self.static.shape))
+        return (x * self.coarse.shape[1] + y) * self.coarse.shape[2] + z
 
     def moving_cell(
         self, unit: Float[Tensor, "P 3"], share: Float[Tensor, " P"]
@@ -59,10 +79,19 @@ class ProposalGrid(nn.Module):
         return self.candidate.view(-1)[self.moving_cell(unit, share)]
 
     def density(
-        self, unit: Float[Tensor, "P 3"], share: Float[Tensor, " P"] | None
+        self, unit: Float[Tensor, "P 3"], share: Float[Tensor, " P"] | None, wide: bool = False
     ) -> Float[Tensor, " P"]:
-        """Largest density near points; without a time, of what stands."""
-        found = self.static.view(-1)[self.cell(unit)]
+        """Largest density near points; without a time, of what stands.
+
+        Args:
+            unit: points of the unit cube.
+            share: time from 0 (begin) to 1 (end).
+            wide: look at large cells and their neighbours, for points that lie far apart.
+        """
+        if wide:
+            found = self.coarse.view(-1)[self.coarse_cell(unit)]
+        else:
+            found = self.static.view(-1)[self.cell(unit)]
         if share is None:
             return found
         cell = self.moving_cell(unit, share)

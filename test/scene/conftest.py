@@ -76,7 +76,7 @@ def scene_log() -> SceneLog:
     return SceneLog(
         name="scene-0001",
         cameras=CAMERAS,
-        images=torch.randint(0, 256, (frames, 3, *SIZE), generator=generator).byte(),
+        images=torch.randint(150, 170, (frames, 3, *SIZE), generator=generator).byte(),
         camera=torch.arange(frames) % 2,
         times_s=(torch.arange(frames) // 2) / 3.0,
         intrinsics=torch.tensor([[12.0, 0, 8], [0, 12.0, 6], [0, 0, 1]]).repeat(frames, 1, 1),

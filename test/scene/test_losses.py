@@ -32,7 +32,7 @@ def test_line_of_sight_counts_fog_and_what_lacks_at_the_return():
 
 def test_beams_go_to_the_part_they_met():
     seen = marched([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]], [0.25, 0.25])
-    loss = losses.separation(seen, torch.tensor([True, False]))
+    loss = losses.separation(seen, torch.tensor([True, False]), torch.tensor([True, True]))
     assert loss.item() == pytest.approx((0.75**2 + 0.25**2) / 2)
     assert losses.transience(seen).item() == 0.25
 
@@ -40,10 +40,13 @@ def test_beams_go_to_the_part_they_met():
 def test_returns_are_solid_and_what_is_before_them_free():
     density = torch.tensor([2.0, 3.0])
     parts = Parts(density, torch.tensor([0.5, 1.0]), torch.zeros(2, 1), torch.zeros(2))
-    loss = losses.returns(parts, torch.tensor([False]), torch.tensor([[True, False]]))
+    standing, known, at_return = (torch.tensor(v) for v in ([False], [True], [[True, False]]))
+    loss = losses.returns(parts, standing, known, at_return)
     solid = -math.log(1 - math.exp(-2.0 * losses.VOXEL_M) + 1e-4)
     expected = (solid + 3 * losses.VOXEL_M) / 2 + (0.5 + 1) * losses.VOXEL_M / 2
     assert loss.item() == pytest.approx(expected, rel=1e-5)
+    unknown = losses.returns(parts, standing, ~known, at_return)
+    assert unknown.item() == pytest.approx((3 + 1) * losses.VOXEL_M / 2, rel=1e-5)
 
 
 def test_sky_and_half_opacity():

@@ -1,0 +1,81 @@
+"""The verb from end to end on a scene of eight small images."""
+
+import argparse
+import json
+
+import pytest
+
+from distillnerf_ros.data import nuscenes
+from distillnerf_ros.errors import ConfigError, SceneError
+from distillnerf_ros.scene import fit, fitter
+from distillnerf_ros.scene.fit import Budget, parse_size
+from distillnerf_ros.scene.fitter import FitSettings
+
+
+@pytest.fixture
+def arguments(fake_nusc, scene_config, tmp_path, monkeypatch):
+    """Parsed arguments on the fake scene, with a field that is small."""
+    monkeypatch.setattr(nuscenes, "open_dataset", lambda *_: fake_nusc)
+    monkeypatch.setattr(fit, "config_of", lambda log: scene_config)
+    monkeypatch.setattr(fit, "FitSettings", lambda **k: FitSettings(beams=32, **k))
+    monkeypatch.setattr(fitter, "WARM_UP_STEPS", 1)
+    parser = argparse.ArgumentParser()
+    fit.add_arguments(parser)
+    words = f"--dataroot {tmp_path} --out {tmp_path / 'out'} --size 16x12 --pixels 64"
+    return lambda more: parser.parse_args(f"{words} {more}".split())
+
+
+def test_a_scene_is_fitted_judged_and_exported(arguments, tmp_path, capsys):
+    more = f"--steps 4 --hold-out 4 --json {tmp_path / 'f.json'} --export {tmp_path / 'targets'}"
+    assert fit.run(arguments(more)) == 0
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert figures["psnr"] > 0
+    assert figures["psnr_heldout"] > 0
+    assert figures["abs_rel"] is None or figures["abs_rel"] > 0
+    assert figures["dynamic_iou"] is None
+    assert figures["steps"] == 4
+    names = {path.name for path in (tmp_path / "out" / "pictures").iterdir()}
+    assert {"stamp_000004.png", "over_time_000004.png"} <= names
+    assert (tmp_path / "targets" / "scene-0001" / "k1.npz").is_file()
+    assert "psnr_heldout" in capsys.readouterr().out
+
+
+def test_a_second_call_goes_on(arguments, tmp_path):
+    fit.run(arguments("--steps 3"))
+    fit.run(arguments(f"--steps 5 --json {tmp_path / 'f.json'}"))
+    assert json.loads((tmp_path / "f.json").read_text())["steps"] == 5
+
+
+def test_a_scene_without_lidar_is_fitted_and_said_to_be(arguments, fake_nusc, capsys):
+    records = fake_nusc.tables["sample_data"]
+    for token in [t for t in records if t.startswith("LIDAR")]:
+        del records[token]
+    for sample in fake_nusc.tables["sample"].values():
+        del sample["data"]["LIDAR_TOP"]
+    assert fit.run(arguments("--steps 2")) == 0
+    out = capsys.readouterr().out
+    assert "has no lidar" in out
+    assert "unknown" in out
+
+
+def test_figures_that_cannot_be_written_are_an_error(arguments, tmp_path):
+    with pytest.raises(SceneError, match="cannot be written"):
+        fit.run(arguments(f"--steps 1 --json {tmp_path}"))
+
+
+@pytest.mark.parametrize("more", ["--steps 0", "--minutes -1", "--hold-out 1", "--size 4x4"])
+def test_numbers_out_of_range_are_refused(arguments, more):
+    with pytest.raises(ConfigError, match="expected"):
+        fit.run(arguments(more))
+
+
+def test_size_is_width_first():
+    assert parse_size("200x112") == (112, 200)
+    with pytest.raises(ConfigError, match="expected WxH"):
+        parse_size("200")
+
+
+def test_a_budget_ends_by_steps_or_minutes():
+    assert Budget(100, None).progress(50, 1e9) == 0.5
+    assert Budget(100, 2.0).progress(50, 90.0) == 0.75
+    assert Budget(100, 2.0).progress(50, 6.0) == 0.5

@@ -49,7 +49,7 @@ class SceneConfig:
     exposure_knot_s: float = 0.5
     near_m: float = 0.5
     far_m: float = 150.0
-    intervals: int = 128
+    intervals: int = 96
     samples: int = 20
 
     def to_json(self) -> str:

@@ -44,7 +44,7 @@ class FitSettings:
     Attributes:
         pixels: camera rays per step.
         beams: lidar rays per step.
-        rate: learning rate of the grids at the begin; that of the networks is a fifth of it.
+        rate: learning rate of the grids at the begin; that of the networks is half of it.
         final: share of it that is left at the end.
         depth: weight of the depth of lidar returns.
         sight: weight of their line of sight.
@@ -118,7 +118,7 @@ class Fitter:
         self.field.to(device)
         tables = [p for name, p in self.field.named_parameters() if name.endswith("table")]
         others = [p for name, p in self.field.named_parameters() if not name.endswith("table")]
-        groups = [{"params": tables, "share": 1.0}, {"params": others, "share": 0.2}]
+        groups = [{"params": tables, "share": 1.0}, {"params": others, "share": 0.5}]
         self.optimizer = torch.optim.Adam(groups, lr=settings.rate, eps=1e-12, fused=True)
 
     def take_step(self, progress: float) -> dict[str, float]:

@@ -27,6 +27,8 @@ _WITNESSES = 2
 """Sweeps that must see through."""
 _HAND_ON_M = 0.4
 """Edge of the cells within which motion is handed on between sweeps."""
+_SQUARE_M, _GROUND_M = 2.0, 0.3
+"""Ground is what lies so near above the lowest return of a square of this edge."""
 _FULL_BINS = 4
 """Of the 3x3 directions around a return, how many must hold a return of the other sweep."""
 
@@ -44,6 +46,7 @@ def moving_returns(sweeps: Sweeps) -> Bool[Tensor, " P"]:
         range_image(points - origin)
         for points, origin in zip(parts, sweeps.origins_m, strict=True)
     ]
+    high = torch.split(_above_ground(sweeps.points_m), [len(part) for part in parts])
     flags, open_ = [], []
     for number, points in enumerate(parts):
         seen_through = torch.zeros(len(points), dtype=torch.long)
@@ -53,12 +56,21 @@ def moving_returns(sweeps: Sweeps) -> Bool[Tensor, " P"]:
             seen_through += ahead.behind
             confirmed |= ahead.at
         flags.append(seen_through >= _WITNESSES)
-        open_.append(~confirmed)
+        open_.append(~confirmed & high[number])
     for order in (range(len(parts)), range(len(parts) - 1, -1, -1)):
         for last, this in itertools.pairwise(order):
             near = _near(parts[this], parts[last][flags[last]])
             flags[this] = flags[this] | (near & open_[this])
     return torch.cat(flags)
+
+
+def _above_ground(points_m: Float[Tensor, "P 3"]) -> Bool[Tensor, " P"]:
+    """Returns well above the lowest of all returns of the same square."""
+    squares = (points_m[:, :2] / _SQUARE_M).floor().long() + (1 << 20)
+    _, square = torch.unique((squares[:, 0] << 32) + squares[:, 1], return_inverse=True)
+    lowest = torch.full((int(square.max()) + 1,), torch.inf)
+    lowest.scatter_reduce_(0, square, points_m[:, 2], "amin")
+    return points_m[:, 2] > lowest[square] + _GROUND_M
 
 
 def _near(points_m: Float[Tensor, "P 3"], others_m: Float[Tensor, "Q 3"]) -> Bool[Tensor, " P"]:
@@ -160,7 +172,7 @@ def mark_moving(
     found = (count >= 2).view(grid.moving.shape).float()
     found = F.max_pool3d(found[None], 3, stride=1, padding=1)[0]
     times = F.max_pool1d(found.flatten(1).T[:, None], 3, stride=1, padding=1)[:, 0].T
-    grid.candidate.copy_(times.reshape(found.shape) > 0)
+    grid.restrict(times.reshape(found.shape) > 0)
     surface = torch.full((len(unit),), 5.0)
     grid.raise_to(unit[~moving], share[~moving], surface[~moving], 0 * surface[~moving])
     grid.raise_to(unit[moving], share[moving], 0 * surface[moving], surface[moving])

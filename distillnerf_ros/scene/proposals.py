@@ -94,9 +94,13 @@ class ProposalGrid(nn.Module):
             found = self.static.view(-1)[self.cell(unit)]
         if share is None:
             return found
-        cell = self.moving_cell(unit, share)
-        moving = self.moving.view(-1)[cell] * self.candidate.view(-1)[cell]
-        return torch.maximum(found, moving)
+        return torch.maximum(found, self.moving.view(-1)[self.moving_cell(unit, share)])
+
+    @torch.no_grad()
+    def restrict(self, candidate: Bool[Tensor, "T x y z"]) -> None:
+        """Let the moving part fill some cells only."""
+        self.candidate.copy_(candidate)
+        self.moving *= candidate
 
     def draw(
         self, count: int, generator: torch.Generator

@@ -29,7 +29,7 @@ def test_the_largest_density_found_is_kept_in_its_cell_and_time():
 def test_nothing_moves_where_nothing_may():
     cells = grid()
     cells.raise_to(HERE, LATE, torch.tensor([1.0]), torch.tensor([5.0]))
-    cells.candidate.zero_()
+    cells.restrict(torch.zeros_like(cells.candidate))
     assert cells.density(HERE, LATE).item() == 1.0
     assert not cells.may_move(HERE, LATE).item()
 

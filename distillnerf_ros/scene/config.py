@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 from distillnerf_ros.errors import ConfigError
 
@@ -80,5 +81,5 @@ class SceneConfig:
         return max(1, round(self.duration_s / duration_s))
 
 
-def _tuples(value: object) -> object:
+def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -109,6 +109,7 @@ class SimplexGrid(nn.Module):
             for i, (size, count, level) in enumerate(zip(sizes, own, cells, strict=True))
         ]
         self.table = nn.Parameter(torch.empty(sum(sizes), channels).uniform_(-1e-2, 1e-2))
+        self.cells: Tensor
         self.register_buffer("cells", torch.tensor(cells), persistent=False)
 
     @property

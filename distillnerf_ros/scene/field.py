@@ -78,8 +78,8 @@ class SceneField(nn.Module):
         self.proposals = ProposalGrid(
             config.cells(config.proposal_m), (config.steps(time_s), *config.cells(space_m))
         )
-        nn.init.zeros_(self.flow_head[-1].weight)
-        nn.init.zeros_(self.flow_head[-1].bias)
+        for parameter in self.flow_head[-1].parameters():  # nothing moves until it must
+            nn.init.zeros_(parameter)
 
     def unit(self, points_m: Float[Tensor, "P 3"]) -> Float[Tensor, "P 3"]:
         """Scene metres to the unit cube, by contraction."""

@@ -1,6 +1,7 @@
 """Fitting a scene's field: batches, steps, and the state that lets a run go on."""
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -278,15 +279,18 @@ class Fitter:
         for number, state in self.optimizer.state_dict()["state"].items():
             for key, value in state.items():
                 tensors[f"adam.{number}.{key}"] = value
-        metadata = {
-            "format": FORMAT,
+        progress = {"step": str(self.step), "elapsed_s": repr(self.elapsed_s)}
+        write_tensors(path, tensors, {"format": FORMAT} | self._identity() | progress)
+
+    def _identity(self) -> dict[str, str]:
+        """What a state belongs to."""
+        images = (self.log.tokens, self.log.held_out.tolist(), self.log.image_size)
+        return {
+            "scene": self.log.name,
+            "images": hashlib.sha1(repr(images).encode(), usedforsecurity=False).hexdigest(),
             "config": self.field.config.to_json(),
             "settings": json.dumps(dataclasses.asdict(self.settings)),
-            "scene": self.log.name,
-            "step": str(self.step),
-            "elapsed_s": repr(self.elapsed_s),
         }
-        write_tensors(path, tensors, metadata)
 
     def restore(self, path: Path) -> None:
         """Go on from a state.
@@ -295,11 +299,7 @@ class Fitter:
             CheckpointError: it is damaged, or of another scene, log or settings.
         """
         metadata, tensors = read_tensors(path)
-        wanted = {
-            "scene": self.log.name,
-            "config": self.field.config.to_json(),
-            "settings": json.dumps(dataclasses.asdict(self.settings)),
-        }
+        wanted = self._identity()
         for key, value in wanted.items():
             if metadata.get(key) != value:
                 raise CheckpointError(
@@ -309,10 +309,10 @@ class Fitter:
         fill_field(self.field, tensors, path)
         self.generator.set_state(tensors["generator"])
         state = self.optimizer.state_dict()
-        for name, value in tensors.items():
+        for name, tensor in tensors.items():
             if name.startswith("adam."):
                 _, number, key = name.split(".")
-                state["state"].setdefault(int(number), {})[key] = value
+                state["state"].setdefault(int(number), {})[key] = tensor
         self.optimizer.load_state_dict(state)
         self.step, self.elapsed_s = int(metadata["step"]), float(metadata["elapsed_s"])
 

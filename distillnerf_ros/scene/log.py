@@ -244,7 +244,8 @@ def _sky_masks(
 def _sweeps(
     nusc: NuScenes, records: list[Record], scene_from_map: np.ndarray, begin_us: int
 ) -> Sweeps | None:
-    origins, times, points, index = [], [], [], []
+    origins: list[Tensor] = []
+    times, points, index = [], [], []
     for record in (r for r in records if r["channel"] == LIDAR_NAME):
         returns = nuscenes.read_lidar(nusc, record)[:, :3].astype(np.float64)
         ego_from_lidar = nuscenes.ego_from_sensor(nusc, record)

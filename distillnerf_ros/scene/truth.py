@@ -127,7 +127,7 @@ def _hulls(rig: CameraRig, camera: int, boxes: list[Box]) -> np.ndarray:
             continue
         pixels = optical @ k.T
         hull = cv2.convexHull((pixels[:, :2] / pixels[:, 2:]).round().astype(np.int32))
-        cv2.fillConvexPoly(mask, hull, 1)
+        cv2.fillConvexPoly(mask, hull, (1,))
     return mask.astype(bool)
 
 

@@ -91,6 +91,9 @@ def test_a_state_of_something_else_is_refused(make, tmp_path, scene_log, fit_set
     other = dataclasses.replace(scene_log, name="scene-0002")
     with pytest.raises(CheckpointError, match="scene-0002"):
         Fitter(other, fitter.field.config, fit_settings, CPU).restore(tmp_path / "state")
+    all_fitted = dataclasses.replace(scene_log, held_out=torch.zeros(8, dtype=torch.bool))
+    with pytest.raises(CheckpointError, match="images"):
+        Fitter(all_fitted, fitter.field.config, fit_settings, CPU).restore(tmp_path / "state")
     faster = dataclasses.replace(fit_settings, rate=0.5)
     with pytest.raises(CheckpointError, match="settings"):
         Fitter(scene_log, fitter.field.config, faster, CPU).restore(tmp_path / "state")

@@ -26,24 +26,24 @@ def arguments(fake_nusc, scene_config, tmp_path, monkeypatch):
 
 
 def test_a_scene_is_fitted_judged_and_exported(arguments, tmp_path, capsys):
-    more = f"--steps 4 --hold-out 4 --json {tmp_path / 'f.json'} --export {tmp_path / 'targets'}"
+    more = f"--steps 2 --hold-out 4 --json {tmp_path / 'f.json'} --export {tmp_path / 'targets'}"
     assert fit.run(arguments(more)) == 0
     figures = json.loads((tmp_path / "f.json").read_text())
     assert figures["psnr"] > 0
     assert figures["psnr_heldout"] > 0
     assert figures["abs_rel"] is None or figures["abs_rel"] > 0
     assert figures["dynamic_iou"] is None
-    assert figures["steps"] == 4
+    assert figures["steps"] == 2
     names = {path.name for path in (tmp_path / "out" / "pictures").iterdir()}
-    assert {"stamp_000004.png", "over_time_000004.png"} <= names
+    assert {"stamp_000002.png", "over_time_000002.png"} <= names
     assert (tmp_path / "targets" / "scene-0001" / "k1.npz").is_file()
     assert "psnr_heldout" in capsys.readouterr().out
 
 
 def test_a_second_call_goes_on(arguments, tmp_path):
-    fit.run(arguments("--steps 3"))
-    fit.run(arguments(f"--steps 5 --json {tmp_path / 'f.json'}"))
-    assert json.loads((tmp_path / "f.json").read_text())["steps"] == 5
+    fit.run(arguments("--steps 1"))
+    fit.run(arguments(f"--steps 2 --json {tmp_path / 'f.json'}"))
+    assert json.loads((tmp_path / "f.json").read_text())["steps"] == 2
 
 
 def test_a_scene_without_lidar_is_fitted_and_said_to_be(arguments, fake_nusc, capsys):
@@ -52,7 +52,7 @@ def test_a_scene_without_lidar_is_fitted_and_said_to_be(arguments, fake_nusc, ca
         del records[token]
     for sample in fake_nusc.tables["sample"].values():
         del sample["data"]["LIDAR_TOP"]
-    assert fit.run(arguments("--steps 2")) == 0
+    assert fit.run(arguments("--steps 1")) == 0
     out = capsys.readouterr().out
     assert "has no lidar" in out
     assert "unknown" in out

@@ -18,6 +18,7 @@ CPU = torch.device("cpu")
 def _short_warm_up(monkeypatch):
     monkeypatch.setattr(module, "WARM_UP_STEPS", 2)
     monkeypatch.setattr(module, "_REFRESH_POINTS", 64)
+    monkeypatch.setattr(module, "_REFRESH_EVERY", 4)
 
 
 @pytest.fixture
@@ -27,17 +28,17 @@ def make(scene_log, scene_config, fit_settings):
 
 def test_a_fit_goes_on_to_the_bit(make, tmp_path):
     whole = make()
-    for step in range(20):
+    for step in range(9):
         whole.take_step(step / 20)
     half = make()
-    for step in range(11):
+    for step in range(5):
         half.take_step(step / 20)
     half.save(tmp_path / "state")
     torch.manual_seed(99)
     later = make()
     later.restore(tmp_path / "state")
-    assert later.step == 11
-    for step in range(11, 20):
+    assert later.step == 5
+    for step in range(5, 9):
         later.take_step(step / 20)
     for (name, a), b in zip(
         whole.field.state_dict().items(), later.field.state_dict().values(), strict=True
@@ -47,7 +48,7 @@ def test_a_fit_goes_on_to_the_bit(make, tmp_path):
 
 def test_terms_go_down(make):
     fitter = make()
-    terms = [fitter.take_step(0.0) for _ in range(40)]
+    terms = [fitter.take_step(0.0) for _ in range(24)]
     assert set(terms[2]) >= {"rgb", "depth", "sight", "separation", "transience", "half"}
     assert sum(t["sight"] for t in terms[-5:]) < sum(t["sight"] for t in terms[2:7])
     assert sum(t["rgb"] for t in terms[-5:]) < sum(t["rgb"] for t in terms[2:7])
@@ -66,7 +67,7 @@ def test_sky_and_features_are_fitted_where_given(scene_log, scene_config, fit_se
     config = dataclasses.replace(scene_config, features=5)
     teacher = torch.ones(8, 5, 3, 4, dtype=torch.float16)
     fitter = Fitter(log, config, fit_settings, CPU, teacher)
-    terms = [fitter.take_step(0.0) for _ in range(30)]
+    terms = [fitter.take_step(0.0) for _ in range(15)]
     assert terms[-1]["features"] < terms[2]["features"]
     assert terms[-1]["sky"] < terms[2]["sky"]
 

@@ -1,5 +1,6 @@
 """Files of a fit: safetensors with the field, what it was fitted to, and what goes on from it."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
         save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, part, metadata)
         os.replace(part, path)
     except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise SceneError(
             f"{path} cannot be written ({error}); make room on the disk and run the same command "
             "again: it goes on from the last state"

@@ -13,6 +13,8 @@ from distillnerf_ros.lift.fine_depth import FineDepth, FineDepthNet
 from distillnerf_ros.lift.lift import LiftedPoints, lift
 from distillnerf_ros.render.decoder import RgbDecoder, enlarged
 from distillnerf_ros.render.renderer import (
+    DOUBTFUL_OPACITY,
+    SURE_OPACITY,
     RayResult,
     Rendered,
     image_proposals,
@@ -66,7 +68,7 @@ class DistillNeRF(nn.Module):
         fused = self.voxel_net(fine_values, coarse_values, grid)
         seen_m = torch.where(
             coarse.opacity < self.config.render.hit_opacity,
-            self.config.render.far_m,
+            torch.inf,
             coarse.depth_m,
         )
         return VoxelField(
@@ -116,7 +118,7 @@ class DistillNeRF(nn.Module):
         features = self.heads.features(latent).permute(0, 3, 1, 2)
         there = rig.valid[:, None, None]
         return Rendered(
-            self._hit_depth(result, there.expand(shape)),
+            self._hit_depth(field, rays, result, there.expand(shape)),
             torch.where(there, result.opacity.reshape(shape), 0.0),
             torch.where(there[:, None], rgb, 0.0),
             torch.where(there[:, None], features, 0.0),
@@ -152,8 +154,14 @@ class DistillNeRF(nn.Module):
         samples = self.config.render.fine_samples
         result = render_rays(field, rays, probability, self.edges_m, samples)
         there = rig.valid[:, None, None].expand(-1, *grid_size)
-        return self._hit_depth(result, there)
+        return self._hit_depth(field, rays, result, there)
 
-    def _hit_depth(self, result: RayResult, there: Bool[Tensor, "N h w"]) -> Tensor:
-        hit = (result.opacity >= self.config.render.hit_opacity).reshape(there.shape) & there
-        return torch.where(hit, result.depth_m.reshape(there.shape), torch.nan)
+    def _hit_depth(
+        self, field: VoxelField, rays: Rays, result: RayResult, there: Bool[Tensor, "N h w"]
+    ) -> Tensor:
+        """Median depth, NaN where the ray hits nothing; the pictures know best where sky is."""
+        sky = field.visibility.sky(rays)
+        limit = torch.where(sky.isnan(), self.config.render.hit_opacity, SURE_OPACITY)
+        limit = torch.where(sky == 1, DOUBTFUL_OPACITY, limit)
+        hit = (result.opacity >= limit).reshape(there.shape) & there
+        return torch.where(hit, result.median_m.reshape(there.shape), torch.nan)

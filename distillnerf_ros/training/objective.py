@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from distillnerf_ros.cameras import CameraRig, Rays, camera_rays
@@ -31,6 +31,10 @@ class LossWeights:
     """Log error of stage 1's expected depth against dense depth."""
     candidates: float = 0.3
     """Cross-entropy of stage 2's candidates against dense depth."""
+    lifted_features: float = 0.5
+    """Foundation features of pixels as they are lifted, before any fusion."""
+    lifted_relevancy: float = 0.5
+    """What those features say to texts."""
     depth: float = 1.0
     """Log error of rendered depth against dense depth."""
     lidar_depth: float = 0.5
@@ -61,6 +65,16 @@ class LossWeights:
     """What those features say to texts."""
 
 
+IMAGE_TERMS = (
+    "coarse_bins",
+    "coarse_depth",
+    "candidates",
+    "lifted_features",
+    "lifted_relevancy",
+)
+"""Terms of the image network and the lift: they need no voxels."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Objective:
     """What a step is judged by.
@@ -78,19 +92,32 @@ class Objective:
     points: int = 6144
 
     def __call__(
-        self, model: DistillNeRF, sample: TrainSample, generator: torch.Generator
+        self,
+        model: DistillNeRF,
+        sample: TrainSample,
+        generator: torch.Generator,
+        whole: bool = True,
     ) -> dict[str, Tensor]:
-        """Unweighted terms by name; names are fields of :class:`LossWeights`."""
+        """Unweighted terms by name; names are fields of :class:`LossWeights`.
+
+        Args:
+            model: what is judged.
+            sample: one glance.
+            generator: source of chance.
+            whole: whether to go on after the lift; without, only :data:`IMAGE_TERMS`.
+        """
         rig = sample.rig.present()
         grid_size = (model.config.render.ray_rows, model.config.render.ray_cols)
         depth = pool_depth(sample.depth_m[sample.rig.valid], grid_size)
         coarse, fine, context = model.depth_stages(rig)
+        terms = self._image_terms(model, coarse, fine, sample, generator)
+        if not whole:
+            return terms
         field = model.fuse(rig, coarse, fine, context)
         voxels = sample.voxels.seen_by(sample.rig.valid, sample.depth_m.shape)
         view = torch.randperm(len(rig.names), generator=generator)[: self.views]
         view = view.to(depth.device)
         features = None if sample.features is None else sample.features[sample.rig.valid][view]
-        terms = self._stage_terms(model, coarse, fine, sample.depth_m[sample.rig.valid])
         seen = _render(model, field, _views(rig, view), depth[view])
         terms |= self._view_terms(model, seen, features)
         if sample.virtual is not None:
@@ -107,16 +134,52 @@ class Objective:
         """Weighted sum."""
         return torch.stack([getattr(self.weights, k) * v for k, v in terms.items()]).sum()
 
-    def _stage_terms(
-        self, model: DistillNeRF, coarse: CoarseDepth, fine: FineDepth, depth: Tensor
+    def _image_terms(
+        self,
+        model: DistillNeRF,
+        coarse: CoarseDepth,
+        fine: FineDepth,
+        sample: TrainSample,
+        generator: torch.Generator,
     ) -> dict[str, Tensor]:
+        """Both depth stages, and the features that they lift."""
         size = (coarse.depth_m.shape[1], coarse.depth_m.shape[2])
-        target = pool_depth(depth, size)
-        return {
+        target = pool_depth(sample.depth_m[sample.rig.valid], size)
+        terms = {
             "coarse_bins": losses.bin_loss(coarse.weights, target, model.coarse_depth.edges_m),
             "coarse_depth": losses.log_depth_loss(coarse.depth_m, target),
             "candidates": losses.candidate_loss(fine.probability, fine.depth_m, target),
         }
+        if sample.features is not None and self.semantics is not None:
+            wanted = sample.features[sample.rig.valid].permute(0, 2, 3, 1)
+            lifted = F.adaptive_avg_pool2d(fine.features.permute(0, 3, 1, 2), wanted.shape[1:3])
+            lifted = lifted.permute(0, 2, 3, 1).flatten(0, 2)
+            wanted = wanted.flatten(0, 2)
+            pick = self._rare_first(wanted, self.semantics, generator)
+            terms["lifted_features"], terms["lifted_relevancy"] = self._feature_terms(
+                model.heads.features(lifted[pick]), wanted[pick], self.semantics
+            )
+        return terms
+
+    def _rare_first(
+        self, wanted: Float[Tensor, "P C"], semantics: Semantics, generator: torch.Generator
+    ) -> Int[Tensor, " points"]:
+        """Which targets to look at: those of rare classes more often than their share."""
+        kind = semantics.pca.cosine(wanted, semantics.classes).argmax(dim=-1)
+        share = torch.bincount(kind, minlength=len(semantics.classes)).float().rsqrt()[kind]
+        pick = torch.multinomial(share.cpu(), self.points, replacement=True, generator=generator)
+        return pick.to(wanted.device)
+
+    def _feature_terms(
+        self, features: Float[Tensor, "P C"], wanted: Float[Tensor, "P C"], semantics: Semantics
+    ) -> tuple[Tensor, Tensor]:
+        """How far features are from their targets, and how far in what they say to texts."""
+        texts = torch.cat([semantics.classes, semantics.negatives])
+        said, target = (semantics.pca.cosine(x, texts) for x in (features, wanted))
+        return (
+            losses.feature_loss(features, wanted, semantics.pca.spread),
+            losses.relevancy_loss(said, target),
+        )
 
     def _view_terms(
         self, model: DistillNeRF, seen: "_Seen", targets: Tensor | None
@@ -164,7 +227,7 @@ class Objective:
         semantics: Semantics,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
-        """Features of surface voxels, rare things more often than their share."""
+        """Features of surface voxels."""
         assert sample.features is not None
         if not len(voxels.surface):
             return {}
@@ -172,21 +235,11 @@ class Objective:
             sample.features, sample.depth_m.shape[1:], mode="bilinear", align_corners=False
         )
         wanted = maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])[voxels.pixels]
-        texts = torch.cat([semantics.classes, semantics.negatives])
-        target = semantics.pca.cosine(wanted, texts)
-        kind = target[:, : len(semantics.classes)].argmax(dim=-1)
-        share = torch.bincount(kind, minlength=len(semantics.classes)).float().rsqrt()[kind]
-        pick = torch.multinomial(
-            share.cpu(), self.points, replacement=True, generator=generator
-        ).to(kind.device)
-        centers = voxel_centers_m(kind.device).reshape(-1, 3)[voxels.surface[pick]]
+        pick = self._rare_first(wanted, semantics, generator)
+        centers = voxel_centers_m(pick.device).reshape(-1, 3)[voxels.surface[pick]]
         features = model.heads.features(voxel_latents(field, centers))
-        return {
-            "point_features": losses.feature_loss(features, wanted[pick], semantics.pca.spread),
-            "relevancy": losses.relevancy_loss(
-                semantics.pca.cosine(features, texts), target[pick]
-            ),
-        }
+        near, relevancy = self._feature_terms(features, wanted[pick], semantics)
+        return {"point_features": near, "relevancy": relevancy}
 
     def _lidar_terms(
         self,

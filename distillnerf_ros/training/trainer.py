@@ -11,7 +11,7 @@ from distillnerf_ros.errors import TrainingError
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.training.augment import augment
 from distillnerf_ros.training.distributed import Processes, RunningStatistics
-from distillnerf_ros.training.objective import Objective
+from distillnerf_ros.training.objective import IMAGE_TERMS, Objective
 from distillnerf_ros.training.samples import TrainSample
 from distillnerf_ros.training.schedule import Schedule
 
@@ -50,25 +50,31 @@ class Trainer:
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.step = 0
 
-    def train_step(self, share: Sequence[TrainSample]) -> dict[str, float]:
+    def train_step(
+        self, share: Sequence[TrainSample], image_share: Sequence[TrainSample] = ()
+    ) -> dict[str, float]:
         """One optimisation step; returns the unweighted terms, averaged over the share.
 
         Args:
             share: this process's glances of the batch.
+            image_share: more glances, for the image network and the lift alone.
 
         Raises:
             TrainingError: a loss is not a number; says which, at which step and glance.
         """
-        batch = len(share) * self.processes.count
+        glances = len(share) + len(image_share)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         statistics = RunningStatistics(self.model)
         sums: dict[str, float] = {}
-        for place, sample in enumerate(share, start=self.processes.rank * len(share)):
-            for key, value in self._backward(sample, place, batch).items():
-                sums[key] = sums.get(key, 0.0) + value / len(share)
+        for place, sample in enumerate([*share, *image_share]):
+            terms = self._terms(sample, self.processes.rank * glances + place, place < len(share))
+            mean = {k: v / (glances if k in IMAGE_TERMS else len(share)) for k, v in terms.items()}
+            (self.objective.total(mean) / self.processes.count).backward()
+            for key, value in mean.items():
+                sums[key] = sums.get(key, 0.0) + float(value.detach())
             statistics.take()
-        statistics.settle(self.processes, batch)
+        statistics.settle(self.processes, glances * self.processes.count)
         self.processes.sum_gradients(self.model)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step)
@@ -78,24 +84,21 @@ class Trainer:
         self.step += 1
         return sums
 
-    def _backward(self, sample: TrainSample, place: int, batch: int) -> dict[str, float]:
-        """Add one glance's share to the gradients."""
+    def _terms(self, sample: TrainSample, place: int, whole: bool) -> dict[str, Tensor]:
+        """The terms of one glance of the batch, changed by chance first."""
         chance = (self.seed * 7919 + self.step) * 4096 + place
         generator = torch.Generator().manual_seed(chance)
         if self.schedule.augment:
             sample = augment(sample, generator, self.schedule.drop_camera)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            terms = self.objective(self.model, sample.to(self.device), generator)
-            total = self.objective.total(terms)
+            terms = self.objective(self.model, sample.to(self.device), generator, whole)
         values = {k: float(v.detach()) for k, v in terms.items()}
-        if not torch.isfinite(total):
-            broken = {k: v for k, v in values.items() if not abs(v) < float("inf")}
+        if broken := {k: v for k, v in values.items() if not abs(v) < float("inf")}:
             raise TrainingError(
                 f"loss is not finite at step {self.step}: {broken}, glance {sample.name!r}; look "
                 "at that glance, or go on from the last checkpoint with a lower --learning-rate"
             )
-        (total / batch).backward()
-        return values
+        return terms
 
     @torch.no_grad()
     def _update_average(self) -> None:

@@ -82,10 +82,10 @@ def test_a_run_leaves_weights_curve_and_pictures_and_goes_on(tmp_path: Path) -> 
         trainer.schedule = dataclasses.replace(trainer.schedule, steps=6, save_every=3)
     train(whole, Glances(), tmp_path / "whole", None, workers=0)
 
-    def give_up(share):
+    def give_up(share, image_share):
         if first.step == 4:
             raise KeyboardInterrupt
-        return type(first).train_step(first, share)
+        return type(first).train_step(first, share, image_share)
 
     first.train_step = give_up  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):

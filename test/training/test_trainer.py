@@ -10,7 +10,7 @@ from distillnerf_ros.errors import TrainingError
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.teachers.pca import Pca
-from distillnerf_ros.training.objective import LossWeights, Objective
+from distillnerf_ros.training.objective import IMAGE_TERMS, LossWeights, Objective
 from distillnerf_ros.training.samples import TrainSample, View
 from distillnerf_ros.training.schedule import Schedule
 from distillnerf_ros.training.surface import voxel_labels
@@ -140,6 +140,21 @@ def test_a_batch_steps_along_the_mean_gradient_of_its_glances() -> None:
     for key in one:
         if "running" in key:
             torch.testing.assert_close(one[key], other[key], rtol=1e-4, atol=1e-6)
+
+
+def test_image_glances_count_for_the_image_network_alone() -> None:
+    """The step is the mean over all glances of the image terms, and over the whole ones of all."""
+    terms = []
+    for image_share in ([], [ground_glance()]):
+        trainer = make_trainer()
+        trainer.schedule = dataclasses.replace(trainer.schedule, augment=False)
+        terms.append(trainer.train_step([ground_glance()], image_share))
+    for key in terms[0]:
+        assert terms[1][key] == pytest.approx(terms[0][key], rel=1e-5), key
+    trainer = make_trainer(Objective(LossWeights(**dict.fromkeys(IMAGE_TERMS, 0.0)), views=1))
+    trainer.train_step([], [ground_glance()])
+    assert all(not p.grad.any() for p in trainer.model.parameters() if p.grad is not None)
+    assert trainer.model.decoder.out.weight.grad is None
 
 
 def test_state_of_another_model_is_refused(tmp_path) -> None:

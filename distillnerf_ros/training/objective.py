@@ -152,7 +152,8 @@ class Objective:
         }
         if sample.features is not None and self.semantics is not None:
             wanted = sample.features[sample.rig.valid].permute(0, 2, 3, 1)
-            lifted = F.adaptive_avg_pool2d(fine.features.permute(0, 3, 1, 2), wanted.shape[1:3])
+            size = (wanted.shape[1], wanted.shape[2])
+            lifted = F.adaptive_avg_pool2d(fine.features.permute(0, 3, 1, 2), size)
             lifted = lifted.permute(0, 2, 3, 1).flatten(0, 2)
             wanted = wanted.flatten(0, 2)
             pick = self._rare_first(wanted, self.semantics, generator)

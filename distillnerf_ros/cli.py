@@ -29,7 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "distillnerf_ros.scene.fit",
         "fit a per-scene NeRF to a driving log, export training targets",
     ),
-    "teach": (
+    "train-clip": (
         "distillnerf_ros.training.contrastive",
         "train the small OpenCLIP model of the procedural world",
     ),

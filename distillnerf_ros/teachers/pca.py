@@ -91,7 +91,7 @@ class Pca:
         except (FileNotFoundError, SafetensorError, KeyError) as error:
             raise CheckpointError(
                 f"{path} cannot be read as principal components ({error!r}); expected a "
-                ".safetensors file written by 'distillnerf teach'"
+                ".safetensors file written by 'distillnerf teach' or 'train-clip'"
             ) from error
 
     def save(self, path: Path | str) -> None:

@@ -38,7 +38,7 @@ from distillnerf_ros.training.words import teach_words
 
 VERB_HELP = "teach the small CLIP the words and looks of the procedural world"
 EXAMPLE = (
-    "distillnerf teach --out runs/clip --views runs/views --glances 400 --steps 1600 "
+    "distillnerf train-clip --out runs/clip --views runs/views --glances 400 --steps 1600 "
     "--json runs/clip.json"
 )
 
@@ -267,7 +267,7 @@ def export(model: Any, pca: Pca, folder: Path) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``distillnerf teach``."""
+    """Arguments of ``distillnerf train-clip``."""
     default = TeachConfig()
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; resumes there")
     parser.add_argument("--views", type=Path, required=True, help="folder of rendered views")

@@ -78,7 +78,7 @@ def load_views(folder: Path, seed: int, glances: int, samples: Path | None = Non
     for number in range(glances):
         path = _file(folder, seed, number)
         if not path.exists():
-            raise DatasetError(f"{path} is missing; render it first with 'distillnerf teach'")
+            raise DatasetError(f"{path} is missing; render it first with 'distillnerf train-clip'")
         with np.load(path) as file:
             rows = [Thing(*row) for row in json.loads(str(file["table"]))]
             index = np.array([numbers.setdefault(row, len(numbers)) for row in rows], np.int16)

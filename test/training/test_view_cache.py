@@ -43,5 +43,5 @@ def test_things_are_numbered_across_files(tmp_path: Path) -> None:
 
 
 def test_missing_glance_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="distillnerf teach"):
+    with pytest.raises(DatasetError, match="distillnerf train-clip"):
         load_views(tmp_path, 5, 1)

@@ -20,7 +20,7 @@ from distillnerf_ros.data import nuscenes
 from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.training.metrics import depth_errors, psnr
 from distillnerf_ros.training.nuscenes_samples import NuScenesSamples, held_back
-from distillnerf_ros.training.progress import draw_glance
+from distillnerf_ros.training.pictures import draw_glance
 from distillnerf_ros.training.truth import LidarTruth
 
 HOLD_BACK = 3

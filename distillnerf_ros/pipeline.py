@@ -112,13 +112,6 @@ class Pipeline:
         return Occupancy(probability, labels, observed_voxels(field.visibility, self.device))
 
     @torch.inference_mode()
-    def features(
-        self, field: VoxelField, points_m: Float[Tensor, "*shape 3"]
-    ) -> Float[Tensor, "*shape C"]:
-        """Foundation features at points, in the teacher's PCA space."""
-        return self.model.heads.features(field.latent(points_m))
-
-    @torch.inference_mode()
     def voxel_features(
         self, field: VoxelField, centers_m: Float[Tensor, "P 3"]
     ) -> Float[Tensor, "P C"]:

@@ -42,6 +42,14 @@ def depth_colors(depth_m: Float[np.ndarray, " P"]) -> UInt8[np.ndarray, "P 3"]:
     return _palette(cv2.COLORMAP_TURBO)[levels]
 
 
+def depth_picture(depth_m: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """A depth image in colours (see ``depth_colors``); black where nothing is hit or known."""
+    picture = np.zeros((*depth_m.shape, 3), np.uint8)
+    hit = np.isfinite(depth_m)
+    picture[hit] = depth_colors(depth_m[hit])
+    return picture
+
+
 def _palette(colormap: int) -> UInt8[np.ndarray, "256 3"]:
     """OpenCV's colour map as (R, G, B) of each level (applyColorMap refuses an empty list)."""
     import cv2

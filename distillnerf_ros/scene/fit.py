@@ -10,12 +10,12 @@ from pathlib import Path
 from distillnerf_ros.data import nuscenes
 from distillnerf_ros.device import resolve_device
 from distillnerf_ros.errors import ConfigError, SceneError
+from distillnerf_ros.progress import Progress
 from distillnerf_ros.scene.export import export_scene
 from distillnerf_ros.scene.fitter import FitSettings, Fitter, config_of
 from distillnerf_ros.scene.judge import SceneFigures, judge
 from distillnerf_ros.scene.log import SceneLog, read_log
 from distillnerf_ros.scene.pictures import draw_over_time, draw_stamp
-from distillnerf_ros.scene.progress import FitProgress
 from distillnerf_ros.scene.truth import keyframe_truths
 
 VERB_HELP = "fit a per-scene NeRF to a driving log: colour, depth, what moves, virtual views"
@@ -61,7 +61,7 @@ def fit(fitter: Fitter, budget: Budget, out: Path) -> None:
     state = out / STATE_FILE
     if state.is_file():
         fitter.restore(state)
-    with FitProgress(out, budget.steps, fitter.step) as shown:
+    with Progress(out, budget.steps, fitter.step, SceneError, fitter.elapsed_s) as shown:
         _fit(fitter, budget, shown, lambda: fitter.save(state))
         fitter.save(state)
         log = fitter.log
@@ -69,13 +69,13 @@ def fit(fitter: Fitter, budget: Budget, out: Path) -> None:
         shown.show(fitter.step, "over_time", draw_over_time(fitter.field, log))
 
 
-def _fit(fitter: Fitter, budget: Budget, shown: FitProgress, save: Callable[[], None]) -> None:
+def _fit(fitter: Fitter, budget: Budget, shown: Progress, save: Callable[[], None]) -> None:
     saved = last = time.monotonic()
     while (done := budget.progress(fitter.step, fitter.elapsed_s)) < 1:
         terms = fitter.take_step(done)
         now = time.monotonic()
         fitter.elapsed_s, last = fitter.elapsed_s + now - last, now
-        shown.add(fitter.step, fitter.elapsed_s, terms)
+        shown.add(fitter.step, terms)
         ahead = budget.progress(fitter.step, fitter.elapsed_s)
         if int(ahead * _PICTURES) > int(done * _PICTURES) and ahead < 1:
             middle = fitter.log.duration_s / 2

@@ -20,8 +20,8 @@ def line_of_sight(
     """Empty before the return, everything at it (after Rematas et al. 2022, eq. 7 and 8).
 
     Mean over beams of the weight farther than ``width_m`` before the return, plus the squared lack
-    of weight within ``width_m`` of it. The weights are not squared one by one: a thin fog of many
-    samples would cost nothing.
+    of weight within ``width_m`` of it. The weights are not squared one by one, as the training of
+    the model does with its few samples per ray: a thin fog of many samples would cost nothing.
     """
     ahead = ranges_m[:, None] - marched.depth_m
     early = (marched.weights * (ahead > width_m)).sum(dim=-1)

@@ -1,21 +1,18 @@
 """Pictures of a fit: single stamps, and a strip over time that shows what moves apart."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
-from distillnerf_ros.data.check import depth_colors
-from distillnerf_ros.errors import SceneError
+from distillnerf_ros.data.check import depth_picture
+from distillnerf_ros.progress import Picture8
 from distillnerf_ros.scene.field import SceneField
 from distillnerf_ros.scene.judge import shot_of
 from distillnerf_ros.scene.log import SceneLog
 from distillnerf_ros.scene.views import take
 
 _COLUMNS = 6
-Picture8 = UInt8[np.ndarray, "height width 3"]
 
 
 def draw_stamp(field: SceneField, log: SceneLog, time_s: float) -> Picture8:
@@ -30,7 +27,12 @@ def draw_stamp(field: SceneField, log: SceneLog, time_s: float) -> Picture8:
         frame = int(frames[(log.times_s[frames] - time_s).abs().argmin()])
         seen = take(field, shot_of(log, frame))
         truth = log.images[frame] / 255.0
-        rows = [_pixels(truth), _pixels(seen.rgb), _depth(seen.depth_m), _pixels(seen.moving_rgb)]
+        rows = [
+            _pixels(truth),
+            _pixels(seen.rgb),
+            depth_picture(seen.depth_m.numpy()),
+            _pixels(seen.moving_rgb),
+        ]
         columns.append(np.concatenate(rows))
     return np.concatenate(columns, axis=1)
 
@@ -63,25 +65,5 @@ def _liveliest(field: SceneField, log: SceneLog) -> int:
     return int(np.argmax(shares))
 
 
-def write_picture(path: Path, picture: Picture8) -> None:
-    """Write a PNG.
-
-    Raises:
-        SceneError: it cannot be written.
-    """
-    import cv2
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), picture[..., ::-1]):
-        raise SceneError(f"{path} cannot be written; is the disk full?")
-
-
 def _pixels(rgb: Float[Tensor, "3 H W"]) -> Picture8:
     return (rgb.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-
-
-def _depth(depth_m: Float[Tensor, "H W"]) -> Picture8:
-    picture = np.zeros((*depth_m.shape, 3), np.uint8)
-    hit = depth_m.isfinite().numpy()
-    picture[hit] = depth_colors(depth_m.numpy()[hit])
-    return picture

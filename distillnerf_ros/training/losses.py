@@ -98,7 +98,8 @@ def line_of_sight_loss(
     """Empty before the surface, all of it at the surface (Rematas et al. 2022, eq. 7 and 8).
 
     Mean over rays of the squared weights farther than ``width_m`` before the surface, plus the
-    squared lack of weight within ``width_m`` of it.
+    squared lack of weight within ``width_m`` of it. Squared, as the paper has it, because the few
+    samples of a ray lie where its proposal puts them; a scene's fit sums the weights themselves.
     """
     ahead = target_m[:, None] - sample_m
     early = (weights.square() * (ahead > width_m)).sum(dim=-1)

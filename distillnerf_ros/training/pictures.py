@@ -1,21 +1,26 @@
-"""Pictures of judged frames: what the cameras saw, what the model says, and where it is wrong."""
+"""Pictures of glances: what the cameras saw, what the model says, and where it is wrong."""
 
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float, UInt8
 
 from distillnerf_ros.cameras import CAMERA_NAMES
-from distillnerf_ros.data.check import depth_colors
+from distillnerf_ros.data.check import depth_picture
 from distillnerf_ros.data.nuscenes import NuScenes
 from distillnerf_ros.errors import DatasetError
+from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.pipeline import Pipeline
+from distillnerf_ros.progress import write_picture
 from distillnerf_ros.taxonomy import FREE_LABEL, OCC3D_COLORS
 from distillnerf_ros.training.figures import Figures
 from distillnerf_ros.training.judge import Answer, answer, predicted_labels
+from distillnerf_ros.training.samples import TrainSample
 from distillnerf_ros.training.truth import Frame, load_frame
 
 _EXTREMES = 3
+_TRAINED_CAMERAS = 3
 _BACKGROUND = (24, 24, 24)
 _ORDER = (CAMERA_NAMES[-1], *CAMERA_NAMES[:-1])
 """Clockwise from the front left."""
@@ -34,7 +39,7 @@ def draw_frame(frame: Frame, said: Answer) -> UInt8[np.ndarray, "height width 3"
     columns = []
     names = [name for name in _ORDER if name in frame.rig.names] or list(frame.rig.names)
     for camera in map(frame.rig.names.index, names):
-        depth = _depth_picture(said.depth_m[camera])
+        depth = depth_picture(said.depth_m[camera])
         error = _error_picture(frame, said, camera)
         column = [_pixels(frame.rig.images[camera].numpy()), _pixels(said.rgb[camera])]
         for picture in (depth, error):
@@ -54,13 +59,6 @@ def draw_frame(frame: Frame, said: Answer) -> UInt8[np.ndarray, "height width 3"
 
 def _pixels(image: Float[np.ndarray, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]:
     return (image.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
-
-
-def _depth_picture(depth_m: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    picture = np.zeros((*depth_m.shape, 3), np.uint8)
-    hit = np.isfinite(depth_m)
-    picture[hit] = depth_colors(depth_m[hit])
-    return picture
 
 
 def _error_picture(frame: Frame, said: Answer, camera: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -108,14 +106,11 @@ def draw_extremes(
     Raises:
         DatasetError: a picture cannot be written.
     """
-    import cv2
-
     order = sorted(
         (error, name, token)
         for name, tokens in frames.items()
         for token, error in zip(tokens, content["scenes"][name]["abs_rel_by_frame"], strict=True)
     )
-    folder.mkdir(parents=True, exist_ok=True)
     count = min(_EXTREMES, (len(order) + 1) // 2)
     chosen = [("best", one) for one in order[:count]]
     chosen += [("worst", one) for one in order[count:][::-1][:_EXTREMES]]
@@ -123,5 +118,27 @@ def draw_extremes(
         frame = load_frame(nusc, token, pipeline.image_size, pipeline.depth_size)
         picture = draw_frame(frame, answer(pipeline, frame.rig))
         path = folder / f"{kind}_{error:.3f}_{name}_{frames[name].index(token):02d}.png"
-        if not cv2.imwrite(str(path), picture[..., ::-1]):
-            raise DatasetError(f"{path} cannot be written; is the disk full?")
+        write_picture(path, picture, DatasetError)
+
+
+@torch.no_grad()
+def draw_glance(model: DistillNeRF, sample: TrainSample) -> UInt8[np.ndarray, "height width 3"]:
+    """One column per camera; rows: image, rendered colour, depth, and what it should have been.
+
+    Depth: near red, far blue; black where there is sky, or nothing is known.
+    """
+    import cv2
+
+    rig = sample.rig.present()
+    rendered = model.render(model.encode(rig), rig)
+    height, width = rig.image_size
+    truth = sample.depth_m[sample.rig.valid]
+    columns = []
+    for camera in range(min(_TRAINED_CAMERAS, len(rig.names))):
+        colors = (rig.images[camera], rendered.rgb[camera])
+        rows = [(c.clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy() for c in colors]
+        for depth in (rendered.depth_m[camera], truth[camera]):
+            picture = depth_picture(depth.cpu().numpy())
+            rows.append(cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST))
+        columns.append(np.concatenate(rows))
+    return np.concatenate(columns, axis=1)

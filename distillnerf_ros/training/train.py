@@ -11,13 +11,14 @@ from torch.utils.data import DataLoader, Dataset
 from distillnerf_ros.checkpoint import load_checkpoint, save_checkpoint
 from distillnerf_ros.config import PRESETS, ModelConfig, preset, with_fields
 from distillnerf_ros.device import keep_memory, resolve_device
-from distillnerf_ros.errors import ConfigError
+from distillnerf_ros.errors import ConfigError, TrainingError
 from distillnerf_ros.model import DistillNeRF
+from distillnerf_ros.progress import Progress
 from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.training.distributed import Processes
 from distillnerf_ros.training.nuscenes_samples import NuScenesSamples
 from distillnerf_ros.training.objective import LossWeights, Objective
-from distillnerf_ros.training.progress import Progress
+from distillnerf_ros.training.pictures import draw_glance
 from distillnerf_ros.training.samples import TrainSample
 from distillnerf_ros.training.schedule import Schedule, ShuffledForever
 from distillnerf_ros.training.targets import Teacher, embedded_teacher
@@ -56,17 +57,22 @@ def train(
         trainer.load_state(out / "state.safetensors")
     shares = _shares(trainer, samples, batch + image_glances, workers)
     first = samples[0]
-    with Progress(out, trainer.schedule, trainer.step, enabled=processes.first) as progress:
+    steps, writes = trainer.schedule.steps, processes.first
+    with Progress(out, steps, trainer.step, TrainingError, enabled=writes) as progress:
         for share in shares:
-            if trainer.step >= trainer.schedule.steps:
+            if trainer.step >= steps:
                 break
-            progress.add(trainer.step + 1, trainer.train_step(share[:batch], share[batch:]))
-            if trainer.step % trainer.schedule.save_every == 0 and processes.first:
+            terms = trainer.train_step(share[:batch], share[batch:])
+            rate = trainer.schedule.rate(trainer.step)
+            progress.add(trainer.step, terms, learning_rate=rate)
+            if trainer.step % trainer.schedule.save_every == 0 and writes:
                 trainer.save_state(out / "state.safetensors")
                 model = trainer.averaged_model()
                 save_checkpoint(out / "weights.safetensors", model, semantics)
-                progress.draw(trainer.step, model.to(trainer.device), first.to(trainer.device))
-    if processes.first:
+                model = model.to(trainer.device)
+                picture = draw_glance(model, first.to(trainer.device))
+                progress.show(trainer.step, "glance", picture)
+    if writes:
         trainer.save_state(out / "state.safetensors")
         model = trainer.averaged_model()
         save_checkpoint(out / "weights.safetensors", model, semantics, torch.float16)

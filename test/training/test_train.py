@@ -94,7 +94,7 @@ def test_a_run_leaves_weights_curve_and_pictures_and_goes_on(tmp_path: Path) -> 
     assert second.step == 6
     for key, value in whole.model.state_dict().items():
         assert torch.equal(value, second.model.state_dict()[key]), key
-    assert (tmp_path / "cut" / "pictures" / "step_000003.png").stat().st_size > 1000
+    assert (tmp_path / "cut" / "pictures" / "glance_000003.png").stat().st_size > 1000
     loaded = load_checkpoint(str(tmp_path / "cut" / "weights.safetensors"))
     assert loaded.model.config == whole.model.config
 

@@ -1,7 +1,8 @@
 """Reading nuScenes data sets through nuscenes-devkit: poses, images, lidar and boxes.
 
 Frames: map = nuScenes global; ego = base_link at the keyframe's LIDAR_TOP stamp (x forward,
-y left, z up); each camera's own axes are optical already. Times are stamps in nanoseconds.
+y left, z up; see ``reference_record``); each camera's own axes are optical already. Times are
+stamps in nanoseconds.
 """
 
 import argparse
@@ -220,18 +221,47 @@ def intrinsics(nusc: NuScenes, record: dict[str, Any]) -> np.ndarray:
 
 
 def reference_record(nusc: NuScenes, sample_token: str) -> dict[str, Any]:
-    """The LIDAR_TOP record whose stamp is the reference time of the glance.
+    """The record whose stamp is the reference time of the glance.
+
+    That is LIDAR_TOP's; in a log without lidar it is that of the first camera there is.
+
+    Raises:
+        DatasetError: the sample is unknown, or has neither lidar nor cameras.
+    """
+    data = _sensors(nusc, sample_token)
+    for name in (LIDAR_NAME, *CAMERA_NAMES):
+        if name in data:
+            return nusc.get("sample_data", data[name])
+    raise DatasetError(
+        f"sample {sample_token} has neither {LIDAR_NAME} nor any of {', '.join(CAMERA_NAMES)}"
+    )
+
+
+def has_lidar(nusc: NuScenes, sample_token: str) -> bool:
+    """Whether a keyframe has a lidar sweep.
+
+    Raises:
+        DatasetError: the sample is unknown.
+    """
+    return LIDAR_NAME in _sensors(nusc, sample_token)
+
+
+def lidar_record(nusc: NuScenes, sample_token: str) -> dict[str, Any]:
+    """The LIDAR_TOP record of a keyframe.
 
     Raises:
         DatasetError: the sample is unknown or has no LIDAR_TOP.
     """
+    if not has_lidar(nusc, sample_token):
+        raise DatasetError(f"sample {sample_token} has no {LIDAR_NAME} keyframe")
+    return nusc.get("sample_data", nusc.get("sample", sample_token)["data"][LIDAR_NAME])
+
+
+def _sensors(nusc: NuScenes, sample_token: str) -> dict[str, str]:
     try:
-        sample = nusc.get("sample", sample_token)
+        return nusc.get("sample", sample_token)["data"]
     except KeyError as error:
         raise DatasetError(f"no sample {sample_token!r} in {nusc.version}") from error
-    if LIDAR_NAME not in sample["data"]:
-        raise DatasetError(f"sample {sample_token} has no {LIDAR_NAME} keyframe")
-    return nusc.get("sample_data", sample["data"][LIDAR_NAME])
 
 
 def load_glance(
@@ -296,10 +326,14 @@ def read_lidar(nusc: NuScenes, record: dict[str, Any]) -> Float[np.ndarray, "P 5
 
 
 def lidar_points(nusc: NuScenes, sample_token: str) -> Float[torch.Tensor, "P 3"]:
-    """Lidar points of a keyframe in its ego frame, without returns from the vehicle itself."""
+    """Lidar points of a keyframe in its ego frame, without returns from the vehicle itself.
+
+    Raises:
+        DatasetError: the keyframe has no lidar, or its file is missing or cut.
+    """
     from distillnerf_ros.data.lidar import off_vehicle
 
-    record = reference_record(nusc, sample_token)
+    record = lidar_record(nusc, sample_token)
     ego_from_lidar = ego_from_sensor(nusc, record)
     points = read_lidar(nusc, record)[:, :3] @ ego_from_lidar[:3, :3].T + ego_from_lidar[:3, 3]
     points_m = torch.from_numpy(points.astype(np.float32))

@@ -139,8 +139,7 @@ def _arrays(
     data = nusc.get("sample", sample)["data"]
     names = [n for n in log.cameras if data.get(n) in log.tokens]
     shots = [shot_of(log, log.tokens.index(data[name])) for name in names]
-    reference = data.get(nuscenes.LIDAR_NAME) or data[names[0]]
-    record = nusc.get("sample_data", reference)
+    record = nuscenes.reference_record(nusc, sample)
     scene_from_ego = log.scene_from_map @ nuscenes.map_from_ego(nusc, record)
     turn = torch.from_numpy(scene_from_ego).float()
     seen = [take(field, shot) for shot in shots]

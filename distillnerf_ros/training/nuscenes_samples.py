@@ -1,15 +1,19 @@
-"""Training samples of a nuScenes data set: keyframes with their lidar."""
+"""Training samples of a nuScenes data set: keyframes with their lidar, and a teacher's depth."""
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from distillnerf_ros.data import nuscenes
 from distillnerf_ros.data.lidar import lidar_depth
 from distillnerf_ros.data.nuscenes import NuScenes
+from distillnerf_ros.training.dense_depth import DenseTeacher, kept_labels, with_lidar
+from distillnerf_ros.training.keyframes import readable_glance
 from distillnerf_ros.training.samples import TrainSample
 from distillnerf_ros.training.surface import voxel_labels
 from distillnerf_ros.training.targets import Teacher
@@ -20,7 +24,10 @@ NEAREST_M = 1.0
 
 @dataclasses.dataclass(frozen=True)
 class NuScenesSamples(Dataset[TrainSample]):
-    """Keyframes; the lidar is all that is known of depth, and nothing is known of the sky.
+    """Keyframes.
+
+    Without a teacher of dense depth the lidar is all that is known of depth, and nothing is known
+    of the sky. A camera whose image is damaged counts as missing.
 
     Attributes:
         nusc: the data set.
@@ -28,7 +35,8 @@ class NuScenesSamples(Dataset[TrainSample]):
         image_size: height and width in pixels.
         teacher: adds foundation features; None leaves them out.
         hold_back: every so many-th lidar point is left out, to judge by; 0 leaves none out.
-        cache: folder that keeps the features, or None to make them each time.
+        cache: folder that keeps what teachers said, or None to ask them each time.
+        dense: adds dense depth, and virtual views if it has them; None leaves them out.
     """
 
     nusc: NuScenes
@@ -37,6 +45,7 @@ class NuScenesSamples(Dataset[TrainSample]):
     teacher: Teacher | None = None
     hold_back: int = 0
     cache: Path | None = None
+    dense: DenseTeacher | None = None
 
     def __len__(self) -> int:
         """Number of keyframes."""
@@ -46,19 +55,30 @@ class NuScenesSamples(Dataset[TrainSample]):
         """Read a keyframe.
 
         Raises:
-            DatasetError: a file is missing or damaged.
-            ImageError: an image is.
+            DatasetError: a file is missing or damaged, or all images are.
         """
         token = self.tokens[index]
-        rig = nuscenes.load_glance(self.nusc, token, self.image_size)
-        points = nuscenes.lidar_points(self.nusc, token)
-        points = points[~held_back(len(points), self.hold_back)]
+        rig = readable_glance(self.nusc, token, self.image_size)
+        origin, points = self._lidar(token)
         depth = lidar_depth(points, rig, min_depth_m=NEAREST_M)
-        record = nuscenes.reference_record(self.nusc, token)
-        origin = torch.from_numpy(nuscenes.ego_from_sensor(self.nusc, record)[:3, 3]).float()
-        sample = TrainSample(token, rig, depth, origin, points, voxel_labels(rig, depth))
         key = f"{self.nusc.version}-{token}-{self.image_size}"
+        if self.dense is None:
+            sample = TrainSample(token, rig, depth, origin, points, voxel_labels(rig, depth))
+        else:
+            known = self.dense(self.nusc, token, rig)
+            depth = with_lidar(known.depth_m, depth)
+            labels = kept_labels(self.cache, f"{key}-{known.name}-{self.hold_back}", rig, depth)
+            sample = TrainSample(token, rig, depth, origin, points, labels, virtual=known.virtual)
         return sample if self.teacher is None else self.teacher.teach(sample, self.cache, key)
+
+    def _lidar(self, token: str) -> tuple[Float[Tensor, " 3"], Float[Tensor, "P 3"]]:
+        """Where the lidar is, and its points without those held back; nowhere and none without."""
+        if not nuscenes.has_lidar(self.nusc, token):
+            return torch.full((3,), torch.nan), torch.empty(0, 3)
+        points = nuscenes.lidar_points(self.nusc, token)
+        record = nuscenes.lidar_record(self.nusc, token)
+        origin = torch.from_numpy(nuscenes.ego_from_sensor(self.nusc, record)[:3, 3]).float()
+        return origin, points[~held_back(len(points), self.hold_back)]
 
 
 def held_back(count: int, every: int) -> torch.Tensor:

@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from distillnerf_ros.cameras import CameraRig, Rays, camera_rays
@@ -123,7 +123,8 @@ class Objective:
         if sample.virtual is not None:
             target = pool_depth(sample.virtual.depth_m, grid_size)
             moved = _render(model, field, sample.virtual.rig, target)
-            terms |= {"virtual_depth": moved.depth_loss(), "virtual_rgb": moved.rgb_loss()}
+            known = ~sample.virtual.depth_m.isnan()
+            terms |= {"virtual_depth": moved.depth_loss(), "virtual_rgb": moved.rgb_loss(known)}
         terms |= self._voxel_terms(field, rig, depth, voxels, generator)
         terms |= self._lidar_terms(model, field, sample, voxels, generator)
         if sample.features is not None and self.semantics is not None:
@@ -289,8 +290,13 @@ class _Seen:
     def depth_loss(self) -> Tensor:
         return losses.log_depth_loss(self.result.depth_m, self.depth_m.reshape(-1))
 
-    def rgb_loss(self) -> Tensor:
-        return losses.rgb_loss(self.rgb, self.images)
+    def rgb_loss(self, known: Bool[Tensor, "M H W"] | None = None) -> Tensor:
+        """Colour's loss, over the pixels whose colour is known; None: over all."""
+        if known is None:
+            return losses.rgb_loss(self.rgb, self.images)
+        images = torch.where(known[:, None], self.images, self.rgb.detach())
+        share = known.float().mean().clamp(min=1 / known.numel())
+        return losses.rgb_loss(self.rgb, images) / share
 
 
 def _render(model: DistillNeRF, field: VoxelField, rig: CameraRig, depth_m: Tensor) -> _Seen:

@@ -12,7 +12,10 @@ from distillnerf_ros.training.surface import VoxelLabels
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """Images of cameras and their depth, in metres, infinite for sky."""
+    """Images of cameras and their depth in metres: infinite for sky, NaN where nothing is known.
+
+    Where depth is not known, colour is not either.
+    """
 
     rig: CameraRig
     depth_m: Float[Tensor, "M H W"]
@@ -32,8 +35,8 @@ class TrainSample:
         name: says which glance it is, for messages.
         rig: the cameras.
         depth_m: (N, H, W) depth.
-        lidar_origin_m: (3,) ego metres.
-        lidar_points_m: (P, 3) ego metres.
+        lidar_origin_m: (3,) ego metres; NaN without lidar.
+        lidar_points_m: (P, 3) ego metres; none without lidar.
         voxels: what the dense depth says about the voxels of the Occ3D grid.
         features: (N, C, h, w) foundation features in PCA space, or None.
         virtual: what moved cameras would see, or None.

@@ -15,6 +15,11 @@ from distillnerf_ros.errors import ConfigError, TrainingError
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.progress import Progress
 from distillnerf_ros.query.semantics import Semantics
+from distillnerf_ros.training.dense_arguments import (
+    add_dense_arguments,
+    dense_teacher,
+    refuse_dense_arguments,
+)
 from distillnerf_ros.training.distributed import Processes
 from distillnerf_ros.training.nuscenes_samples import NuScenesSamples
 from distillnerf_ros.training.objective import LossWeights, Objective
@@ -128,7 +133,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--first-seed", type=int, default=20_000, help="world: first scene's seed")
     data.add_argument("--scenes", type=int, default=200, help="world: number of scenes")
     data.add_argument("--per-scene", type=int, default=2, help="world: glances per scene")
-    data.add_argument("--no-virtual", action="store_true", help="world: no virtual views")
+    data.add_argument("--no-virtual", action="store_true", help="no virtual views")
     data.add_argument(
         "--lidar-only", action="store_true", help="world: depth is known where lidar fell alone"
     )
@@ -138,6 +143,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--hold-back", type=int, default=0, metavar="K", help="leave out every K-th lidar point"
     )
+    add_dense_arguments(data)
     data.add_argument("--no-features", action="store_true", help="geometry and colour only")
     data.add_argument("--cache", type=Path, help="folder that keeps what was rendered")
     how = parser.add_argument_group("how")
@@ -222,6 +228,7 @@ def make_samples(
     """
     size = (config.backbone.image_height_px, config.backbone.image_width_px)
     if args.data == "world":
+        refuse_dense_arguments(args)
         return WorldSamples(
             args.first_seed,
             args.scenes,
@@ -241,7 +248,8 @@ def make_samples(
     tokens = [token for scene in scenes for token in nuscenes.keyframes(nusc, scene)]
     if not tokens:
         raise ConfigError(f"split {args.split!r} of {args.dataroot} has no keyframe that is there")
-    return NuScenesSamples(nusc, tokens, size, teacher, args.hold_back, args.cache)
+    dense = dense_teacher(args, nusc, tokens, size)
+    return NuScenesSamples(nusc, tokens, size, teacher, args.hold_back, args.cache, dense)
 
 
 def loss_weights(changes: list[str]) -> LossWeights:

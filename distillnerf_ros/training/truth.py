@@ -139,7 +139,7 @@ def lidar_origins_m(nusc: NuScenes, token: str) -> Float[np.ndarray, "K 3"]:
     ego_from_map = _ego_from_map(nusc, token)
     origins = []
     for other in nuscenes.keyframes(nusc, scene):
-        record = nuscenes.reference_record(nusc, other)
+        record = nuscenes.lidar_record(nusc, other)
         mount = nuscenes.ego_from_sensor(nusc, record)
         origins.append((ego_from_map @ nuscenes.map_from_ego(nusc, record) @ mount)[:3, 3])
     return np.stack(origins)

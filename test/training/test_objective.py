@@ -1,0 +1,79 @@
+"""The objective where targets are not known everywhere."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from distillnerf_ros.render.renderer import RayResult
+from distillnerf_ros.training.losses import rgb_loss
+from distillnerf_ros.training.objective import _Seen
+from distillnerf_ros.training.samples import View
+
+sys.path.insert(0, str(Path(__file__).parent))
+from test_trainer import ground_glance, make_trainer
+
+
+def seen(rgb: torch.Tensor, images: torch.Tensor) -> _Seen:
+    ray = torch.zeros(1, 1)
+    result = RayResult(ray[0], ray[0], None, ray, ray)
+    return _Seen(result, torch.zeros(1, 2, 2, 1), rgb, torch.zeros(1, 2, 2), images)
+
+
+def test_colour_counts_where_it_is_known_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rgb = torch.rand(1, 3, 16, 32, generator=generator).requires_grad_()
+    images = torch.rand(1, 3, 16, 32, generator=generator)
+    known = torch.zeros(1, 16, 32, dtype=torch.bool)
+    known[..., :16] = True
+    loss = seen(rgb, images).rgb_loss(known)
+    loss.backward()
+    # SSIM's windows that lie across the border see equal colours in their unknown half.
+    inside = rgb_loss(rgb[..., :16], images[..., :16])
+    assert loss.item() == pytest.approx(inside.item(), rel=0.1)
+    assert rgb.grad[..., :12].abs().min() > 0
+    assert rgb.grad[..., 24:].abs().max() < 1e-7
+    wild = images.clone()
+    wild[..., 16:] = 1 - wild[..., 16:]
+    assert seen(rgb, wild).rgb_loss(known).item() == pytest.approx(loss.item())
+
+
+def test_known_everywhere_is_the_plain_loss_and_known_nowhere_is_none() -> None:
+    rgb, images = torch.rand(2, 1, 3, 16, 32)
+    known = torch.ones(1, 16, 32, dtype=torch.bool)
+    assert seen(rgb, images).rgb_loss(known) == seen(rgb, images).rgb_loss() > 0.1
+    assert seen(rgb, images).rgb_loss(~known).item() == pytest.approx(0, abs=1e-3)
+
+
+def test_what_a_moved_camera_could_not_see_changes_nothing() -> None:
+    sample = ground_glance()
+    trainer = make_trainer()
+
+    def terms(images: torch.Tensor, depth: torch.Tensor) -> dict[str, torch.Tensor]:
+        rig = dataclasses.replace(sample.rig, images=images)
+        with_view = dataclasses.replace(sample, virtual=View(rig, depth))
+        chance = torch.Generator().manual_seed(0)
+        return trainer.objective(trainer.model, with_view, chance)
+
+    depth = sample.depth_m.clone()
+    depth[..., 32:] = torch.nan
+    images = sample.rig.images.clone()
+    images[..., 32:] = 1 - images[..., 32:]
+    one, other = terms(sample.rig.images, depth), terms(images, depth)
+    assert one["virtual_rgb"] > 0.1
+    assert one["virtual_rgb"].item() == pytest.approx(other["virtual_rgb"].item())
+    assert one["virtual_depth"].isfinite()
+
+
+def test_a_glance_without_lidar_has_no_lidar_terms_and_trains() -> None:
+    unknown = torch.full((3,), torch.nan)
+    sample = dataclasses.replace(
+        ground_glance(), lidar_origin_m=unknown, lidar_points_m=torch.empty(0, 3)
+    )
+    trainer = make_trainer()
+    terms = trainer.train_step([sample])
+    assert {"depth", "rgb", "occupancy"} <= set(terms)
+    assert not {"lidar_depth", "line_of_sight", "lidar_occupancy"} & set(terms)
+    assert all(p.isfinite().all() for p in trainer.model.parameters())

@@ -12,7 +12,9 @@ from distillnerf_ros.device import resolve_device
 from distillnerf_ros.errors import ConfigError, SceneError
 from distillnerf_ros.progress import Progress
 from distillnerf_ros.scene.export import export_scene
+from distillnerf_ros.scene.fit_all import run_all
 from distillnerf_ros.scene.fitter import FitSettings, Fitter, config_of
+from distillnerf_ros.scene.fleet import add_fleet_arguments
 from distillnerf_ros.scene.judge import SceneFigures, judge
 from distillnerf_ros.scene.log import SceneLog, read_log
 from distillnerf_ros.scene.pictures import draw_over_time, draw_stamp
@@ -105,10 +107,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:0")
     parser.add_argument("--json", type=Path, metavar="F", help="write the figures there")
     parser.add_argument("--export", type=Path, metavar="DIR", help="write training targets there")
+    add_fleet_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fit, judge, export.
+    """Fit, judge, export; one scene, or all of them.
 
     Raises:
         ConfigError: an argument is out of range.
@@ -117,6 +120,8 @@ def run(args: argparse.Namespace) -> int:
     """
     size = parse_size(args.size)
     budget = _budget(args)
+    if args.all is not None:
+        return run_all(args)
     nusc = nuscenes.open_dataset(args.dataroot, args.version)
     scene = nuscenes.find_scene(nusc, args.scene)
     log = read_log(nusc, scene, size, args.hold_out, args.sky)

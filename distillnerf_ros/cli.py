@@ -29,6 +29,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "distillnerf_ros.scene.fit",
         "fit a per-scene NeRF to a driving log, export training targets",
     ),
+    "teach": (
+        "distillnerf_ros.training.teach",
+        "make foundation features (CLIP, DINOv2) of a nuScenes data set",
+    ),
     "train-clip": (
         "distillnerf_ros.training.contrastive",
         "train the small OpenCLIP model of the procedural world",

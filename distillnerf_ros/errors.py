@@ -41,5 +41,9 @@ class SceneError(DistillNerfError, RuntimeError):
     """A scene's field cannot be fitted or written (for example: the disk is full)."""
 
 
+class TeacherError(DistillNerfError, RuntimeError):
+    """A teacher's features cannot be made or written (for example: the disk is full)."""
+
+
 class ProcessError(DistillNerfError, RuntimeError):
     """A process that this one started failed or did not answer."""

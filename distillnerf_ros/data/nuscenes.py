@@ -379,8 +379,10 @@ def occ3d_path(nusc: NuScenes, sample_token: str) -> Path:
     return Path(nusc.dataroot) / "gts" / scene["name"] / sample_token / "labels.npz"
 
 
-def add_dataset_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """Add ``--dataroot``, ``--version`` and ``--scene`` to a verb."""
+def add_dataset_arguments(
+    parser: argparse.ArgumentParser, required: bool = True, scene: str = "the first"
+) -> None:
+    """Add ``--dataroot``, ``--version`` and ``--scene`` to a verb; ``scene`` is its default."""
     parser.add_argument(
         "--dataroot",
         type=Path,
@@ -389,4 +391,4 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, required: bool = True
         help="nuScenes folder: the one that holds samples/, maps/ and v1.0-*/",
     )
     parser.add_argument("--version", help="version folder; default: the only one there is")
-    parser.add_argument("--scene", help="scene name or token; default: the first")
+    parser.add_argument("--scene", help=f"scene name or token; default: {scene}")

@@ -5,7 +5,6 @@ the encoder of Depth Anything (which is a DINOv2 ViT).
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,26 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillnerf_ros.errors import CheckpointError
-from distillnerf_ros.teachers.torchvision_shim import ensure_torchvision
+from distillnerf_ros.teachers.torchvision_shim import import_timm
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def import_timm() -> Any:
-    """The timm module.
-
-    Raises:
-        CheckpointError: it is not installed.
-    """
-    ensure_torchvision()
-    try:
-        import timm
-    except ImportError as error:
-        raise CheckpointError(
-            f"timm cannot be imported ({error}); this model's encoder is one of timm's: "
-            "pip install 'distillnerf_ros[clip]'"
-        ) from error
-    return timm
 
 
 class TimmEncoder(nn.Module):

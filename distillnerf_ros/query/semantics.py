@@ -1,6 +1,7 @@
 """What a field's features mean: the teacher's components and the classes' directions in them."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -17,10 +18,11 @@ class Semantics:
     """Travels with the weights, so that voxels can be labelled without loading a text tower.
 
     Attributes:
-        clip: which OpenCLIP model the features were distilled from (see ``teachers.open_clip``).
+        clip: which teacher the features were distilled from (see ``teachers.dense``).
         pca: the components that the field carries.
-        classes: (17, E) unit vectors of the Occ3D class names.
-        negatives: (M, E) unit vectors of LERF's canonical phrases.
+        classes: (17, E) unit vectors of the Occ3D class names; zero, which resembles nothing, of
+            a teacher that knows no texts.
+        negatives: (M, E) unit vectors of LERF's canonical phrases; zero likewise.
     """
 
     clip: str
@@ -33,6 +35,18 @@ class Semantics:
         """Embed the class names and the canonical phrases with a text tower."""
         classes = embed_prompts(tower, OCC3D_CLASSES)
         return cls(clip, pca, classes, embed_prompts(tower, DEFAULT_NEGATIVES))
+
+    @classmethod
+    def without_texts(cls, teacher: str, pca: Pca) -> "Semantics":
+        """Of a teacher that knows no texts: features can be asked with other features alone."""
+        width = pca.basis.shape[1]
+        classes = torch.zeros(len(OCC3D_CLASSES), width)
+        return cls(teacher, pca, classes, torch.zeros(len(DEFAULT_NEGATIVES), width))
+
+    @functools.cached_property
+    def has_texts(self) -> bool:
+        """Whether the features can be asked with words."""
+        return bool(self.classes.any())
 
     def to(self, device: torch.device | str) -> "Semantics":
         """Move every tensor to a device."""

@@ -76,10 +76,18 @@ def load_clip(clip: str = EMBEDDED_CLIP, *, pretrained: bool = True) -> tuple[An
         raise CheckpointError(
             f"OpenCLIP model {clip!r} cannot be made ({error}). Expected one of: "
             f"'{EMBEDDED_CLIP}' (shipped); 'NAME:TAG' with a model and tag of open_clip, fetched "
-            "from its hub, which needs a network; 'NAME:/path/to/file.safetensors' with weights "
+            f"from its hub{_hub_page(open_clip, name, source)}, which needs a network; "
+            "'NAME:/path/to/file.safetensors' with weights "
             "copied onto this machine; 'local-dir:/path' with open_clip_config.json and weights"
         ) from error
     return model.eval(), tokenizer
+
+
+def _hub_page(open_clip: Any, name: str, tag: str | None) -> str:
+    """Where the hub keeps the weights of a model's tag, for messages."""
+    known = open_clip.get_pretrained_cfg(name, tag or "")
+    page = str(known.get("hf_hub") or known.get("url") or "") if known else ""
+    return f" ({page.rstrip('/')})" if page else ""
 
 
 def _parse(clip: str) -> tuple[str, str | None]:
@@ -146,6 +154,7 @@ class DenseClip(nn.Module):
     Attributes:
         patch: rows and columns of pixels per feature.
         width: E, the length of a feature.
+        native: rows and columns of patches that the model was made for.
     """
 
     _mean: Tensor
@@ -183,6 +192,7 @@ class DenseClip(nn.Module):
         self.visual: Any = visual
         self.patch: tuple[int, int] = tuple(visual.patch_size)
         self.width: int = visual.output_dim
+        self.native: tuple[int, int] = tuple(visual.grid_size)
         for name in ("mean", "std"):
             values = torch.tensor(getattr(visual, f"image_{name}")).reshape(3, 1, 1)
             self.register_buffer(f"_{name}", values, persistent=False)
@@ -231,9 +241,9 @@ class DenseClip(nn.Module):
     def positions(self, rows: int, cols: int) -> Float[Tensor, "P D"]:
         """Position embeddings of the class token and of a grid of any size."""
         table = self.visual.positional_embedding
-        if (rows, cols) == tuple(self.visual.grid_size):
+        if (rows, cols) == self.native:
             return table
-        grid = table[1:].T.unflatten(1, tuple(self.visual.grid_size))[None]
+        grid = table[1:].T.unflatten(1, self.native)[None]
         grid = F.interpolate(grid, (rows, cols), mode="bilinear", antialias=True)
         return torch.cat([table[:1], grid[0].flatten(1).T])
 

@@ -94,13 +94,25 @@ class Pca:
                 ".safetensors file written by 'distillnerf teach' or 'train-clip'"
             ) from error
 
-    def save(self, path: Path | str) -> None:
-        """Write a safetensors file with the mean, the basis and the statistics."""
-        from safetensors.torch import save_file
+    def save(
+        self,
+        path: Path | str,
+        more: dict[str, Tensor] | None = None,
+        said: dict[str, str] | None = None,
+    ) -> None:
+        """Write a safetensors file with the mean, the basis and the statistics.
 
-        tensors = {"mean": self.mean, "basis": self.basis, "std": self.std}
+        Args:
+            path: where to.
+            more: tensors that shall lie beside them; ``load`` passes over them.
+            said: metadata.
+        """
+        from safetensors.torch import save
+
+        tensors = {"mean": self.mean, "basis": self.basis, "std": self.std} | (more or {})
         tensors["explained"] = torch.tensor(self.explained)
-        save_file({name: value.contiguous().cpu() for name, value in tensors.items()}, path)
+        plain = {name: value.contiguous().cpu() for name, value in tensors.items()}
+        Path(path).write_bytes(save(plain, said))
 
     def to(self, device: torch.device | str) -> "Pca":
         """Move every tensor to a device."""

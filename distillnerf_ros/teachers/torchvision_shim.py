@@ -9,6 +9,7 @@ works, and the operators themselves raise when called.
 
 import importlib
 import sys
+from typing import Any
 
 import torch
 
@@ -54,3 +55,20 @@ def _import_without_operators() -> None:
         library.define(schema)
     _libraries.append(library)
     importlib.import_module("torchvision")
+
+
+def import_timm() -> Any:
+    """The timm module.
+
+    Raises:
+        CheckpointError: it, or torchvision, is not installed.
+    """
+    ensure_torchvision()
+    try:
+        import timm
+    except ImportError as error:
+        raise CheckpointError(
+            f"timm cannot be imported ({error}); it holds pretrained encoders and DINOv2: "
+            "pip install 'distillnerf_ros[clip]'"
+        ) from error
+    return timm

@@ -5,7 +5,8 @@ import torch
 from safetensors.torch import save_file
 
 from distillnerf_ros.errors import CheckpointError
-from distillnerf_ros.lift.encoder import TimmEncoder, import_timm
+from distillnerf_ros.lift.encoder import TimmEncoder
+from distillnerf_ros.teachers.torchvision_shim import import_timm
 
 
 def test_maps_are_as_wide_as_promised():

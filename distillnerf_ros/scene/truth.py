@@ -49,7 +49,7 @@ class KeyframeTruth:
 def keyframe_truths(nusc: NuScenes, scene: dict, log: SceneLog) -> Iterator[KeyframeTruth]:
     """Truth of each keyframe that has images in the log."""
     of_token = {token: number for number, token in enumerate(log.tokens)}
-    world = _world_settings(nusc)
+    world = world_settings(nusc)
     for number, sample in enumerate(nuscenes.keyframes(nusc, scene)):
         data = nusc.get("sample", sample)["data"]
         names = [n for n in log.cameras if data.get(n) in of_token]
@@ -62,7 +62,7 @@ def keyframe_truths(nusc: NuScenes, scene: dict, log: SceneLog) -> Iterator[Keyf
             yield _measured(nusc, sample, tuple(names), frames, log)
 
 
-def _world_settings(nusc: NuScenes) -> Settings | None:
+def world_settings(nusc: NuScenes) -> Settings | None:
     """Settings of a procedural data set; None for any other."""
     file = Path(nusc.dataroot) / STATE_FOLDER / "settings.json"
     if not file.is_file():

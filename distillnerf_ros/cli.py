@@ -8,6 +8,7 @@ from types import ModuleType
 
 import distillnerf_ros
 from distillnerf_ros.errors import DistillNerfError
+from distillnerf_ros.memory import keep_memory
 
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("distillnerf_ros.demo.demo", "show the whole chain through ROS, with a report"),
@@ -86,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0, or the verb's own status; 2 after an error that was foreseen; 130 after Ctrl-C.
     """
+    keep_memory()
     words = list(sys.argv[1:] if argv is None else argv)
     name = overview_parser().parse_args(words[:1]).verb
     try:

@@ -1,14 +1,8 @@
 """Choice of the compute device."""
 
-import ctypes
-
 import torch
 
 from distillnerf_ros.errors import ConfigError
-
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-"""Of glibc's malloc.h."""
-
 
 def resolve_device(name: str) -> torch.device:
     """Turn a device name into a device that is really there.
@@ -34,18 +28,3 @@ def resolve_device(name: str) -> torch.device:
             "use device:=cpu, or install a CUDA build of torch"
         )
     return device
-
-
-def keep_memory() -> None:
-    """Let the C library keep freed memory for reuse instead of giving it back to the system.
-
-    Tensors of some megabytes come fresh from the system each time otherwise, and clearing their
-    pages costs a quarter of a training step on a CPU. Does nothing where the C library is not
-    glibc.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    mallopt(_M_MMAP_MAX, 0)
-    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

@@ -20,6 +20,7 @@ from std_msgs.msg import String
 from tf2_ros import TransformListener
 
 from distillnerf_ros.errors import DistillNerfError
+from distillnerf_ros.memory import keep_memory
 from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.ros import parameters as table
 from distillnerf_ros.ros.diagnostics import PERIOD_S, Diagnostics
@@ -257,6 +258,7 @@ class DistillNerfNode(LifecycleNode):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until it is interrupted; the exit status is 0 then."""
+    keep_memory()
     rclpy.init(args=sys.argv if arguments is None else arguments)
     try:
         node = DistillNerfNode()

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from distillnerf_ros.checkpoint import load_checkpoint, save_checkpoint
 from distillnerf_ros.config import PRESETS, ModelConfig, preset, with_fields
-from distillnerf_ros.device import keep_memory, resolve_device
+from distillnerf_ros.device import resolve_device
 from distillnerf_ros.errors import ConfigError, TrainingError
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.progress import Progress
@@ -21,12 +21,13 @@ from distillnerf_ros.training.dense_arguments import (
     refuse_dense_arguments,
 )
 from distillnerf_ros.training.distributed import Processes
+from distillnerf_ros.training.feature_store import FeatureStore
 from distillnerf_ros.training.nuscenes_samples import NuScenesSamples
 from distillnerf_ros.training.objective import LossWeights, Objective
 from distillnerf_ros.training.pictures import draw_glance
 from distillnerf_ros.training.samples import TrainSample
 from distillnerf_ros.training.schedule import Schedule, ShuffledForever
-from distillnerf_ros.training.targets import Teacher, embedded_teacher
+from distillnerf_ros.training.targets import FeatureTargets, feature_targets
 from distillnerf_ros.training.trainer import Trainer
 from distillnerf_ros.training.world_samples import WorldSamples
 
@@ -145,6 +146,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_dense_arguments(data)
     data.add_argument("--no-features", action="store_true", help="geometry and colour only")
+    data.add_argument(
+        "--features",
+        type=Path,
+        metavar="DIR",
+        help="nuscenes: features that 'distillnerf teach' made; default: the shipped CLIP's",
+    )
     data.add_argument("--cache", type=Path, help="folder that keeps what was rendered")
     how = parser.add_argument_group("how")
     how.add_argument("--steps", type=int, default=4000)
@@ -185,7 +192,6 @@ def run(args: argparse.Namespace) -> int:
         CheckpointError: weights to start from cannot be.
     """
     torch.manual_seed(args.seed)
-    keep_memory()
     device = resolve_device(args.device)
     if args.half and device.type != "cuda":
         raise ConfigError(f"--half is for GPUs, got --device {device}; leave it out")
@@ -198,7 +204,9 @@ def run(args: argparse.Namespace) -> int:
         if model.backbone.encoder is None:
             raise ConfigError(f"--encoder-weights: preset {args.preset} has no timm encoder")
         model.backbone.encoder.load(args.encoder_weights)
-    teacher, semantics = (None, None) if args.no_features else embedded_teacher()
+    teacher, semantics = None, None
+    if not args.no_features:
+        teacher, semantics = feature_targets(args.features, config)
     samples = make_samples(args, config, teacher)
     schedule = Schedule(
         steps=args.steps,
@@ -218,7 +226,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def make_samples(
-    args: argparse.Namespace, config: ModelConfig, teacher: Teacher | None
+    args: argparse.Namespace, config: ModelConfig, teacher: FeatureTargets | None
 ) -> Dataset[TrainSample]:
     """What the arguments say to train on.
 
@@ -229,6 +237,8 @@ def make_samples(
     size = (config.backbone.image_height_px, config.backbone.image_width_px)
     if args.data == "world":
         refuse_dense_arguments(args)
+        if args.features is not None:
+            raise ConfigError("--features are of keyframes: give --data nuscenes, or leave it out")
         return WorldSamples(
             args.first_seed,
             args.scenes,
@@ -248,6 +258,8 @@ def make_samples(
     tokens = [token for scene in scenes for token in nuscenes.keyframes(nusc, scene)]
     if not tokens:
         raise ConfigError(f"split {args.split!r} of {args.dataroot} has no keyframe that is there")
+    if isinstance(teacher, FeatureStore):
+        teacher.require(tokens)
     dense = dense_teacher(args, nusc, tokens, size)
     return NuScenesSamples(nusc, tokens, size, teacher, args.hold_back, args.cache, dense)
 

@@ -4,6 +4,10 @@ Example::
 
     distillnerf world --out runs/unseen --scenes 5 --seed 7000 --seconds 3 --size 800x450
     python benchmarks/ablation.py --steps 600 --dataroot runs/unseen --out runs/ablation
+    # a third of the time:
+    python benchmarks/ablation.py --steps 600 --dataroot runs/unseen --out runs/ablation_small \
+        --set backbone.image_height_px=64 --set backbone.image_width_px=112 \
+        --set render.ray_rows=32 --set render.ray_cols=56
 
 Every row trains for the same number of steps on the same glances with the same seed, from random
 weights. Finished rows are kept: an interrupted table goes on.
@@ -59,6 +63,7 @@ def row(name: str, args: argparse.Namespace) -> dict:
     figures = folder / "figures.json"
     if not figures.is_file():
         common = ["--preset", args.preset, "--steps", str(args.steps), "--seed", str(args.seed)]
+        common += [word for change in args.set for word in ("--set", change)]
         data = ["--scenes", str(args.scenes), "--cache", str(args.out / "cache")]
         distillnerf("train", "--out", str(folder), *common, *data, *ROWS[name])
         weights = str(folder / "weights.safetensors")
@@ -81,6 +86,9 @@ def main() -> None:
     parser.add_argument("--dataroot", type=Path, required=True, help="scenes to judge on")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs; resumes")
     parser.add_argument("--preset", default="tiny")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="for every row"
+    )
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--scenes", type=int, default=100, help="scenes to train on")
     parser.add_argument("--every", type=int, default=3, help="judge every K-th keyframe")

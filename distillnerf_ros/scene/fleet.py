@@ -141,7 +141,8 @@ def _run(
     ray: ModuleType, todo: Sequence[Task], engine: Engine, view: FleetView
 ) -> dict[str, Outcome]:
     """Submit tasks and gather their outcomes, by name."""
-    share = _share(ray, todo[0], engine)
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    share = _share(machines, str(todo[0].arguments.get("device", "auto")), engine)
     remote = ray.remote(work).options(
         num_cpus=share.threads,
         num_gpus=share.gpus,
@@ -186,14 +187,12 @@ class _Share:
     gpus: float
 
 
-def _share(ray: ModuleType, task: Task, engine: Engine) -> _Share:
-    """What each task gets.
+def _share(machines: Sequence[dict[str, float]], device: str, engine: Engine) -> _Share:
+    """What each task gets of one of the machines.
 
     Raises:
         ConfigError: no machine has that much.
     """
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    device = str(task.arguments.get("device", "auto"))
     if device.startswith("cuda:"):
         raise ConfigError(
             f"--device {device}: with --all each task sees its own GPU alone; use auto or cpu"

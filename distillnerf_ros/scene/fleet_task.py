@@ -18,7 +18,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from distillnerf_ros.errors import DistillNerfError, SceneError
 
@@ -219,21 +219,32 @@ def events(folder: Path) -> list[dict[str, Any]]:
     return whole
 
 
+class _WithoutBars:
+    """A file that bars leave no trace in; they would be most of it."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        """Write text, unless it begins at the begin of a line that is there."""
+        return len(text) if text.startswith("\r") else self._file.write(text)
+
+    def flush(self) -> None:
+        """As files do."""
+        self._file.flush()
+
+
 @contextlib.contextmanager
 def _log(folder: Path) -> Iterator[None]:
     """Send what is printed to ``log.txt``, and the traceback of what is raised."""
-    # Bars leave a line in a file each time they are drawn.
-    os.environ |= {"TQDM_MININTERVAL": "60", "TQDM_MAXINTERVAL": "60"}
-    with (
-        (folder / "log.txt").open("a", buffering=1) as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-    ):
-        try:
-            yield
-        except Exception:
-            traceback.print_exc(file=log)
-            raise
+    with (folder / "log.txt").open("a", buffering=1) as log:
+        kept: Any = _WithoutBars(log)
+        with contextlib.redirect_stdout(kept), contextlib.redirect_stderr(kept):
+            try:
+                yield
+            except Exception:
+                traceback.print_exc(file=log)
+                raise
 
 
 def write_whole(file: Path, text: str) -> None:

@@ -57,7 +57,8 @@ class FleetView:
         if outcome.error is None:
             self._done += 1
             self._bar.update()
-            said = ", ".join(_figure(k, v) for k, v in (outcome.figures or {}).items())
+            figures = (outcome.figures or {}).items()
+            said = ", ".join(f"{k} {v:.3g}" for k, v in figures if isinstance(v, float))
         else:
             said = f"NOT DONE: {outcome.error}"
         self._say(f"{outcome.name}: {said or 'done'} ({self._done} of {self._total})")
@@ -92,7 +93,3 @@ def at_work(task: Task) -> bool:
     """Whether somebody began a task and has not ended it."""
     past = events(task.folder)
     return bool(past) and past[-1]["event"] == "start"
-
-
-def _figure(key: str, value: Any) -> str:
-    return f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"

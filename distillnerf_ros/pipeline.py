@@ -106,7 +106,7 @@ class Pipeline:
         probability = occupancy_probability(occupancy_density(field, self.device))
         occupied = probability >= OCCUPIED_PROBABILITY
         labels = None
-        if self._semantics is not None:
+        if self._semantics is not None and self._semantics.has_texts:
             features = self.voxel_features(field, voxel_centers_m(self.device)[occupied])
             labels = label_grid(occupied, self._semantics.labels(features))
         return Occupancy(probability, labels, observed_voxels(field.visibility, self.device))
@@ -144,6 +144,11 @@ class Pipeline:
         cleaned = [prompt.strip() for prompt in prompts]
         if not cleaned or not all(cleaned):
             raise QueryError(f"got the prompts {list(prompts)!r}; expected texts, none empty")
+        if not self.semantics.has_texts:
+            raise QueryError(
+                f"these features are of {self.semantics.clip!r}, which knows no texts; ask with a "
+                "patch of a picture, or load weights that were distilled from a CLIP"
+            )
         return embed_prompts(self._tower, cleaned).to(self.device)
 
     def relevancy(

@@ -14,7 +14,7 @@ from distillnerf_ros.teachers.sliding import Sliding
 DINOV2 = "dinov2"
 """Prefix of teachers that are ViTs of timm: ``dinov2:NAME:hub`` or ``dinov2:NAME:/file``."""
 
-DenseTeacher = DenseClip | Sliding
+DenseFeatures = DenseClip | Sliding
 """Maps (N, 3, H, W) images to unit-length (N, E, h, w) features; knows ``patch``, ``width``."""
 
 
@@ -23,7 +23,7 @@ def knows_texts(teacher: str) -> bool:
     return not teacher.startswith(f"{DINOV2}:")
 
 
-def load_dense(teacher: str) -> DenseTeacher:
+def load_dense(teacher: str) -> DenseFeatures:
     """A teacher on the CPU, frozen and evaluating.
 
     The shipped CLIP looks at a picture as a whole: it was trained with position embeddings
@@ -35,7 +35,7 @@ def load_dense(teacher: str) -> DenseTeacher:
     Raises:
         CheckpointError: there is no such teacher, or its weights cannot be had.
     """
-    dense: DenseTeacher
+    dense: DenseFeatures
     if not knows_texts(teacher):
         _, name, weights = _three(teacher)
         dense = Sliding(DenseDino(name, weights))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from distillnerf_ros.errors import CheckpointError
 from distillnerf_ros.query.semantics import Semantics
-from distillnerf_ros.teachers.dense import DenseTeacher, fingerprint, knows_texts
+from distillnerf_ros.teachers.dense import DenseFeatures, fingerprint, knows_texts
 from distillnerf_ros.teachers.open_clip import EMBEDDED_CLIP, TextTower
 from distillnerf_ros.teachers.pca import WEIGHTS_FOLDER, Pca
 from distillnerf_ros.training.cache import publish
@@ -33,7 +33,7 @@ class Components:
     weights: str
 
     @classmethod
-    def of(cls, teacher: str, dense: DenseTeacher, pca: Pca) -> "Components":
+    def of(cls, teacher: str, dense: DenseFeatures, pca: Pca) -> "Components":
         """Say whose components these are, and embed the class names if it can read.
 
         Args:
@@ -121,7 +121,7 @@ def _file(source: Path | str) -> Path:
     return shipped if str(source) == EMBEDDED_CLIP else Path(source)
 
 
-def reuse(source: Path | str, teacher: str, dense: DenseTeacher) -> Components:
+def reuse(source: Path | str, teacher: str, dense: DenseFeatures) -> Components:
     """Components from a file, for a teacher that they fit.
 
     Args:
@@ -145,7 +145,7 @@ def reuse(source: Path | str, teacher: str, dense: DenseTeacher) -> Components:
     return Components.of(teacher, dense, pca)
 
 
-def check_width(pca: Pca, dense: DenseTeacher, name: str, teacher: str) -> None:
+def check_width(pca: Pca, dense: DenseFeatures, name: str, teacher: str) -> None:
     """Refuse components of features of another width.
 
     Raises:
@@ -168,7 +168,7 @@ def _metadata(path: Path) -> dict[str, str]:
 
 @torch.inference_mode()
 def fit_components(
-    dense: DenseTeacher,
+    dense: DenseFeatures,
     images: Iterable[Float[Tensor, "3 H W"]],
     count: int,
     components: int,

@@ -24,11 +24,11 @@ def load_teacher(semantics: Semantics, device: torch.device) -> Maps | None:
         semantics: of the weights.
         device: where it shall run.
     """
-    from distillnerf_ros.teachers.open_clip import DenseClip
+    from distillnerf_ros.teachers.dense import load_dense
     from distillnerf_ros.training.targets import Teacher
 
     try:
-        dense = DenseClip(semantics.clip).eval().requires_grad_(False).to(device)
+        dense = load_dense(semantics.clip).to(device)
     except CheckpointError as error:
         warnings.warn(f"features are not judged: {error}", stacklevel=2)
         return None

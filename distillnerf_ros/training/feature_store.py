@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float16
 
 from distillnerf_ros.cameras import CAMERA_NAMES
-from distillnerf_ros.errors import ConfigError, DatasetError
+from distillnerf_ros.errors import DatasetError
 from distillnerf_ros.training.cache import publish
 from distillnerf_ros.training.components import Components
 from distillnerf_ros.training.samples import TrainSample
@@ -156,25 +156,17 @@ class FeatureStore:
         """Files by sample token, as they are when this is asked first."""
         return {path.stem: path for path in sorted(self.folder.glob("*/*.npy"))}
 
-    def require(self, samples: Sequence[str], channels: int) -> None:
-        """Make sure that a model of so many channels can be trained on these keyframes.
+    def require(self, samples: Sequence[str]) -> None:
+        """Make sure that these keyframes have features.
 
         Raises:
-            ConfigError: it carries another number of components.
-            DatasetError: keyframes have no features yet.
+            DatasetError: some have none.
         """
-        count = len(self.components.pca.basis)
-        if count != channels:
-            raise ConfigError(
-                f"{self.folder} holds features of {count} components, but the model carries "
-                f"{channels}; give --set features.channels={count}, or teach again with "
-                f"--components {channels} and another --out"
-            )
         missing = [sample for sample in samples if sample not in self.paths]
         if missing:
             raise DatasetError(
                 f"{self.folder} lacks the features of {len(missing)} of {len(samples)} keyframes, "
-                f"such as {missing[0]}; run 'distillnerf teach' with that --out for all scenes"
+                f"such as {missing[0]}; run 'distillnerf teach --out {self.folder}' for them"
             )
 
     def teach(self, sample: TrainSample, cache: Path | None, key: str) -> TrainSample:

@@ -105,7 +105,12 @@ class Judge:
 
     @functools.cached_property
     def semantics(self) -> Semantics | None:
-        """Meaning of the weights' features; None where they have none."""
+        """Meaning of the weights' features to texts; None where they have none."""
+        features = self._features
+        return features if features is not None and features.has_texts else None
+
+    @functools.cached_property
+    def _features(self) -> Semantics | None:
         try:
             return self.pipeline.semantics
         except QueryError:
@@ -114,9 +119,9 @@ class Judge:
     @functools.cached_property
     def teacher(self) -> Maps | None:
         """What features are judged by; None where they cannot be."""
-        if self.semantics is None:
+        if self._features is None:
             return None
-        return load_teacher(self.semantics, self.pipeline.device)
+        return load_teacher(self._features, self.pipeline.device)
 
     def views(self, frame: Frame, said: Answer) -> Row:
         """Errors of depth and colour in the frame's own views and in the next keyframe's."""

@@ -16,7 +16,7 @@ from distillnerf_ros.training.dense_depth import DenseTeacher, kept_labels, with
 from distillnerf_ros.training.keyframes import readable_glance
 from distillnerf_ros.training.samples import TrainSample
 from distillnerf_ros.training.surface import voxel_labels
-from distillnerf_ros.training.targets import Teacher
+from distillnerf_ros.training.targets import FeatureTargets
 
 NEAREST_M = 1.0
 """Nearer lidar points are not trained on."""
@@ -42,7 +42,7 @@ class NuScenesSamples(Dataset[TrainSample]):
     nusc: NuScenes
     tokens: Sequence[str]
     image_size: tuple[int, int]
-    teacher: Teacher | None = None
+    teacher: FeatureTargets | None = None
     hold_back: int = 0
     cache: Path | None = None
     dense: DenseTeacher | None = None

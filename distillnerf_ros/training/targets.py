@@ -4,16 +4,33 @@ import dataclasses
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from distillnerf_ros.config import ModelConfig
+from distillnerf_ros.errors import ConfigError
 from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.teachers.pca import Pca
 from distillnerf_ros.training.cache import Arrays, kept
 from distillnerf_ros.training.samples import TrainSample
+
+
+@runtime_checkable
+class FeatureTargets(Protocol):
+    """Adds foundation features to samples: made as they are asked for, or read from a folder."""
+
+    def teach(self, sample: TrainSample, cache: Path | None, key: str) -> TrainSample:
+        """The sample with its features.
+
+        Args:
+            sample: what to look at.
+            cache: folder, or None.
+            key: says which sample it is.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,3 +87,33 @@ def embedded_teacher() -> tuple[Teacher, Semantics]:
     pca = Pca.embedded()
     semantics = Semantics.of(EMBEDDED_CLIP, pca, TextTower.embedded())
     return Teacher(DenseClip.embedded().eval().requires_grad_(False), pca), semantics
+
+
+def feature_targets(folder: Path | None, config: ModelConfig) -> tuple[FeatureTargets, Semantics]:
+    """Where features come from: a folder that ``distillnerf teach`` filled, or the shipped CLIP.
+
+    Args:
+        folder: None for the shipped CLIP.
+        config: of the model that is to carry them.
+
+    Raises:
+        ConfigError: the model carries another number of components.
+        DatasetError: the folder holds no features.
+        CheckpointError: its components cannot be read.
+    """
+    from distillnerf_ros.training.feature_store import FeatureStore
+
+    teacher: FeatureTargets
+    if folder is None:
+        teacher, semantics = embedded_teacher()
+    else:
+        teacher = FeatureStore.open(folder)
+        semantics = teacher.components.semantics
+    count, channels = len(semantics.pca.basis), config.features.channels
+    if count != channels:
+        raise ConfigError(
+            f"the features of {folder or semantics.clip} have {count} components, but the model "
+            f"carries {channels}; give --set features.channels={count}, or make features of "
+            f"{channels}: distillnerf teach --components {channels}, then --features"
+        )
+    return teacher, semantics

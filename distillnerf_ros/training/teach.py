@@ -25,7 +25,7 @@ from distillnerf_ros.errors import ConfigError, DatasetError, ImageError, Teache
 from distillnerf_ros.progress import write_picture
 from distillnerf_ros.scene.fit import parse_size
 from distillnerf_ros.scene.log import MAX_DAMAGED
-from distillnerf_ros.teachers.dense import DINOV2, DenseTeacher, load_dense, settled
+from distillnerf_ros.teachers.dense import DINOV2, DenseFeatures, load_dense, settled
 from distillnerf_ros.teachers.open_clip import EMBEDDED_CLIP
 from distillnerf_ros.teachers.pca import Pca
 from distillnerf_ros.training.components import (
@@ -113,7 +113,7 @@ def sampled_images(log: Log, scenes: list[Record], most: int, seed: int) -> list
 
 
 def fit(
-    dense: DenseTeacher, log: Log, places: list[tuple[str, str]], components: int, seed: int
+    dense: DenseFeatures, log: Log, places: list[tuple[str, str]], components: int, seed: int
 ) -> Pca:
     """Components of a sample of the features of images; damaged ones are left out.
 
@@ -142,7 +142,7 @@ def fit(
 
 @torch.inference_mode()
 def features_of(
-    dense: DenseTeacher, components: Components, log: Log, sample: str, device: torch.device
+    dense: DenseFeatures, components: Components, log: Log, sample: str, device: torch.device
 ) -> Float16[np.ndarray, "N C h w"]:
     """Features of a keyframe's cameras, in components; NaN for cameras without an image."""
     images = [log.read(sample, camera) for camera in CAMERA_NAMES]
@@ -158,13 +158,13 @@ def features_of(
     return features
 
 
-def grid_of(dense: DenseTeacher, image_size: tuple[int, int]) -> tuple[int, int]:
+def grid_of(dense: DenseFeatures, image_size: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of features of an image."""
     return round(image_size[0] / dense.patch[0]), round(image_size[1] / dense.patch[1])
 
 
 def fill(
-    store: FeatureStore, dense: DenseTeacher, log: Log, scene: Record, device: torch.device
+    store: FeatureStore, dense: DenseFeatures, log: Log, scene: Record, device: torch.device
 ) -> int:
     """Write the features of a scene's keyframes that are not there yet.
 
@@ -270,7 +270,7 @@ def _image_size(args: argparse.Namespace) -> tuple[int, int]:
 def _components(
     args: argparse.Namespace,
     teacher: str,
-    dense: DenseTeacher,
+    dense: DenseFeatures,
     log: Log,
     scenes: list[Record],
 ) -> Components:

@@ -12,7 +12,7 @@ from distillnerf_ros.data.lidar import lidar_depth
 from distillnerf_ros.training.cache import Arrays, kept
 from distillnerf_ros.training.samples import TrainSample, View
 from distillnerf_ros.training.surface import VoxelLabels, voxel_labels
-from distillnerf_ros.training.targets import Teacher
+from distillnerf_ros.training.targets import FeatureTargets
 from distillnerf_ros.world.frames import Glance, glance
 from distillnerf_ros.world.rig_constants import LIDAR_TRANSLATION_M
 from distillnerf_ros.world.scene import make_scene
@@ -48,7 +48,7 @@ class WorldSamples(Dataset[TrainSample]):
     scenes: int
     per_scene: int
     image_size: tuple[int, int]
-    teacher: Teacher | None = None
+    teacher: FeatureTargets | None = None
     virtual: bool = False
     dense: bool = True
     cache: Path | None = None

@@ -24,6 +24,7 @@ from distillnerf_ros.device import resolve_device
 from distillnerf_ros.errors import ConfigError, DatasetError, ImageError, TeacherError
 from distillnerf_ros.progress import write_picture
 from distillnerf_ros.scene.fit import parse_size
+from distillnerf_ros.scene.fleet import add_fleet_arguments
 from distillnerf_ros.scene.log import MAX_DAMAGED
 from distillnerf_ros.teachers.dense import DINOV2, DenseFeatures, load_dense, settled
 from distillnerf_ros.teachers.open_clip import EMBEDDED_CLIP
@@ -38,6 +39,7 @@ from distillnerf_ros.training.components import (
 from distillnerf_ros.training.feature_pictures import draw_features
 from distillnerf_ros.training.feature_store import COMPONENTS_FILE, FeatureStore
 from distillnerf_ros.training.targets import Teacher
+from distillnerf_ros.training.teach_all import run_all
 
 VERB_HELP = "make foundation features (CLIP, DINOv2) of every keyframe of a nuScenes data set"
 EXAMPLE = (
@@ -220,6 +222,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the sample of features")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:0")
     parser.add_argument("--json", type=Path, metavar="F", help="write figures there")
+    add_fleet_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -231,11 +234,13 @@ def run(args: argparse.Namespace) -> int:
         CheckpointError: the teacher's weights cannot be had, or components are another teacher's.
         TeacherError: something cannot be written.
     """
+    if args.all is not None:
+        return run_all(args)
     started = time.monotonic()
     teacher, device = teacher_name(args), resolve_device(args.device)
     nusc = nuscenes.open_dataset(args.dataroot, args.version)
     scenes = [nuscenes.find_scene(nusc, args.scene)] if args.scene else list(nusc.scene)
-    log = Log(nusc, _image_size(args))
+    log = Log(nusc, image_size(args))
     dense = load_dense(teacher).to(device)
     components = _components(args, teacher, dense, log, scenes)
     figures: dict[str, object] = {
@@ -260,7 +265,8 @@ def teacher_name(args: argparse.Namespace) -> str:
     return settled(name)
 
 
-def _image_size(args: argparse.Namespace) -> tuple[int, int]:
+def image_size(args: argparse.Namespace) -> tuple[int, int]:
+    """Height and width in pixels of the images that the teacher is to see."""
     if args.size:
         return parse_size(args.size)
     backbone, times = preset(args.preset).backbone, Teacher.enlarge

@@ -1,0 +1,88 @@
+"""``distillnerf teach --all``: features of every keyframe, one task per scene over Ray."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from distillnerf_ros.data import nuscenes
+from distillnerf_ros.errors import ConfigError
+from distillnerf_ros.scene.fleet import Engine, alone, run_tasks
+from distillnerf_ros.scene.fleet_summary import report
+from distillnerf_ros.scene.fleet_task import Task
+
+MODULE = "distillnerf_ros.training.teach"
+TASKS_FOLDER = "tasks"
+"""Below ``--out``: what is done, a folder per scene."""
+_COMPONENTS = "components"
+
+
+@dataclasses.dataclass(frozen=True)
+class Keyframes:
+    """Counts the features that are there.
+
+    Attributes:
+        out: folder of features.
+        counts: keyframes of each scene.
+    """
+
+    out: Path
+    counts: dict[str, int]
+
+    def describe(self, task: Task) -> str:
+        """How far a task has come."""
+        if task.name not in self.counts:
+            return "fits the components"
+        there = sum(1 for _ in (self.out / task.name).glob("*.npy"))
+        return f"{there} of {self.counts[task.name]} keyframes"
+
+
+def run_all(args: argparse.Namespace) -> int:
+    """Fit the components in one task, then fill the folder with a task per scene.
+
+    Args:
+        args: of ``distillnerf teach``.
+
+    Returns:
+        0, or 2 if a scene is not done.
+
+    Raises:
+        ConfigError: an argument is out of range, Ray is missing, or no machine is large enough.
+        DatasetError: the data set cannot be read.
+        SceneError: the summary cannot be written, or there is no cluster.
+    """
+    engine = Engine.of(args)
+    if args.scene is not None:
+        raise ConfigError(f"--scene {args.scene} and --all exclude each other; give one of them")
+    nusc = nuscenes.open_dataset(args.dataroot, args.version)
+    scenes = nuscenes.scenes_of_split(nusc, args.all)
+    counts = {scene["name"]: len(nuscenes.keyframes(nusc, scene)) for scene in scenes}
+    progress = Keyframes(args.out, counts)
+    tasks = [components_task(args, nusc.version)]
+    outcomes = run_tasks(tasks, engine, progress.describe)
+    if outcomes[0].error is None and not args.fit_only:
+        # Only now: a scene's task would fit components of its own where there are none.
+        tasks = [scene_task(args, nusc.version, name) for name in counts]
+        outcomes = run_tasks(tasks, engine, progress.describe)
+    return report(args.out, tasks, outcomes, args.json)
+
+
+def components_task(args: argparse.Namespace, version: str) -> Task:
+    """The task that makes the components which all scenes share."""
+    return _task(args, _COMPONENTS, version=version, fit_only=True)
+
+
+def scene_task(args: argparse.Namespace, version: str, name: str) -> Task:
+    """The task of one scene."""
+    return _task(args, name, version=version, scene=name)
+
+
+def _task(args: argparse.Namespace, name: str, **own: object) -> Task:
+    folder = args.out.resolve() / TASKS_FOLDER / name
+    files = {key: _absolute(getattr(args, key)) for key in ("pca", "weights")}
+    arguments = alone(args, json=folder / "figures.json", **files, **own)
+    return Task(name, folder, MODULE, arguments)
+
+
+def _absolute(source: str | None) -> str | None:
+    """A file's path as every worker finds it; names stay names."""
+    return str(Path(source).resolve()) if source and Path(source).is_file() else source

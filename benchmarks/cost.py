@@ -1,16 +1,22 @@
-"""What a glance costs, stage by stage: multiplications, bytes moved, time and peak memory.
+"""What a glance costs, stage by stage: time, multiplications, bytes moved and peak memory.
 
 Example::
 
-    python benchmarks/cost.py --preset base --device cuda:0
+    OMP_NUM_THREADS=1 python benchmarks/cost.py --preset base
 
-Weights are random and the glance is of the procedural world. Bytes are the sizes of all that the
-tensor operations read and write, as if nothing stayed in a cache.
+Weights are random, the glance is of the procedural world, and stage 1's depth is replaced by the
+true one, so that as many voxels exist as a trained model finds. Operations are the multiplications
+and additions of convolutions, matrix products and weighted gathers. Bytes are all that the tensor
+operations read and write, as if nothing stayed in a cache; of a table that is gathered from, the
+rows that are read. "Bound" is the shortest time in which this machine could do either, by a matrix
+product and a copy that are timed in the same run.
 """
 
 import argparse
+import dataclasses
 import resource
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -19,49 +25,219 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from distillnerf_ros import model as model_page
 from distillnerf_ros.config import PRESETS, preset
 from distillnerf_ros.device import resolve_device
+from distillnerf_ros.lift.coarse_depth import CoarseDepth
 from distillnerf_ros.model import DistillNeRF
-from distillnerf_ros.world.frames import glance
+from distillnerf_ros.voxels import sparse_conv
+from distillnerf_ros.voxels.grid import SparseGrid
+from distillnerf_ros.world.frames import Glance, glance
 from distillnerf_ros.world.scene import make_scene
 
+OTHER = "everything else"
 
-class ByteCounter(TorchDispatchMode):
-    """Adds up the bytes of every operation's tensors; views move nothing."""
+
+@dataclasses.dataclass
+class Cost:
+    """Of one stage: seconds, operations, bytes moved, and the most bytes of tensors at a time."""
+
+    seconds: float = 0.0
+    operations: float = 0.0
+    moved: float = 0.0
+    peak: float = 0.0
+
+
+class Traffic(TorchDispatchMode):
+    """Adds up the bytes that operations move, and watches those that tensors hold."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.bytes = 0
+        self.moved = self.held = self.peak = 0
+        self.bag_operations = 0
+        self._owners: dict[int, int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if not func.is_view:
-            for leaf in tree_leaves((args, kwargs, out)):
-                if isinstance(leaf, torch.Tensor):
-                    self.bytes += leaf.numel() * leaf.element_size()
+        name = func.overloadpacket.__name__
+        given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+        made = [x for x in tree_leaves(out) if isinstance(x, torch.Tensor)]
+        if name in ("index_select", "index", "gather", "embedding"):
+            self.moved += sum(map(_bytes, given[1:])) + 2 * _bytes(made[0])
+        elif name.startswith("_embedding_bag"):
+            table, rows = given[0], given[1].numel()
+            self.moved += sum(map(_bytes, given[1:])) + _bytes(made[0])
+            self.moved += rows * table.shape[1] * table.element_size()
+            self.bag_operations += 2 * rows * table.shape[1]
+        elif not func.is_view:
+            self.moved += sum(map(_bytes, given + made))
+        for tensor in made:
+            self._hold(tensor)
         return out
 
+    def _hold(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self._owners:
+            self._owners[key] = 0
+            self.held += size
+            self.peak = max(self.peak, self.held)
+        self._owners[key] += 1
+        weakref.finalize(tensor, self._let_go, key, size)
 
-def measure(work: Callable[[], Any], device: torch.device) -> tuple[Any, str]:
-    """Run a stage three times: for its time, its multiplications and its bytes."""
-    gpu = device.type == "cuda"
-    if gpu:
-        work()
+    def _let_go(self, key: int, size: int) -> None:
+        self._owners[key] -= 1
+        if not self._owners[key]:
+            del self._owners[key]
+            self.held -= size
+
+
+class Profile:
+    """The costs of a model's stages, by wrapping them where the model calls them."""
+
+    def __init__(self, model: DistillNeRF, device: torch.device) -> None:
+        """Wrap the stages; they do not call one another."""
+        self.costs: dict[str, Cost] = {}
+        self._device = device
+        self._flops, self._traffic = FlopCounterMode(display=False), Traffic()
+        self._counting = False
+        net = model.voxel_net
+        stages: list[tuple[str, Any, str]] = [
+            ("backbone", model.backbone, "forward"),
+            ("stage 1: coarse depth", model.coarse_depth, "forward"),
+            ("stage 2: candidates", model.fine_depth, "forward"),
+            ("lift", model_page, "lift"),
+            ("grid", model_page, "build_grid"),
+            ("splat", model_page, "splat_mean"),
+            ("neighbours", SparseGrid, "coarse_neighbors"),
+            ("neighbours", SparseGrid, "fine_neighbors"),
+            *(("fine convolutions", layer, "forward") for layer in net.fine),
+            ("fine to coarse", net.down, "forward"),
+            ("coarse convolutions", net.coarse_in, "forward"),
+            *(("coarse convolutions", layer, "forward") for layer in net.coarse),
+            ("density complement", model_page, "complement_density"),
+            ("first pass", model_page, "image_proposals"),
+            ("second pass", model_page, "render_rays"),
+            ("decoder", model, "decode"),
+        ]
+        if net.birds_eye is not None:
+            stages.append(("look from above", net.birds_eye, "forward"))
+            stages.append(("look from above", sparse_conv, "proposed_cells"))
+        for name, owner, attribute in stages:
+            setattr(owner, attribute, self._wrapped(name, getattr(owner, attribute)))
+
+    def _wrapped(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def measured(*args: Any, **kwargs: Any) -> Any:
+            return self._measure(name, lambda: work(*args, **kwargs))
+
+        return measured
+
+    def _measure(self, name: str, work: Callable[[], Any]) -> Any:
+        traffic, cost = self._traffic, self.costs.setdefault(name, Cost())
+        before, traffic.peak = self._read(), traffic.held
+        result = work()
+        after = self._read()
+        cost.seconds += (after[0] - before[0]) * (not self._counting)
+        cost.operations += after[1] - before[1]
+        cost.moved += after[2] - before[2]
+        cost.peak = max(cost.peak, traffic.peak)
+        return result
+
+    def _read(self) -> tuple[float, float, float]:
+        operations = 0
+        if self._counting:
+            operations = self._flops.get_total_flops() + self._traffic.bag_operations
+        return seconds(self._device), operations, self._traffic.moved
+
+    def run(self, work: Callable[[], Any]) -> Any:
+        """Run a pass twice, for its time and for the rest; what no stage did is "else"."""
+        before = {name: dataclasses.replace(cost) for name, cost in self.costs.items()}
+        others = self.costs.setdefault(OTHER, Cost())
+        whole = Cost()
+        for self._counting in (False, True):
+            if not self._counting:
+                start = self._read()
+                work()
+                whole.seconds = self._read()[0] - start[0]
+                continue
+            with self._traffic, self._flops:
+                start = self._read()
+                result = work()
+                stop = self._read()
+            whole.operations, whole.moved = stop[1] - start[1], stop[2] - start[2]
+        self._counting = False
+        for field in ("seconds", "operations", "moved"):
+            new = sum(
+                getattr(cost, field) - getattr(before.get(name, Cost()), field)
+                for name, cost in self.costs.items()
+                if name != OTHER
+            )
+            setattr(others, field, getattr(others, field) + getattr(whole, field) - new)
+        return result
+
+
+def _bytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def seconds(device: torch.device) -> float:
+    """A clock; on one CPU thread it stands still while other processes have the core."""
+    if device.type == "cuda":
         torch.cuda.synchronize(device)
-    started = time.perf_counter()
-    result = work()
-    if gpu:
-        torch.cuda.synchronize(device)
-    seconds = time.perf_counter() - started
-    with FlopCounterMode(display=False) as flops:
-        work()
-    with ByteCounter() as moved:
-        work()
-    count = flops.get_total_flops() / 1e9
-    return result, f"{seconds * 1000:>9.1f} {count:>10.2f} {moved.bytes / 1e9:>9.2f}"
+    elif torch.get_num_threads() == 1:
+        return time.process_time()
+    return time.perf_counter()
 
 
-@torch.inference_mode()
+def machine(device: torch.device) -> tuple[float, float]:
+    """Operations per second of a matrix product, bytes per second of a copy; best of several."""
+    size = 1024 if device.type == "cpu" else 8192
+    a, big = torch.randn(size, size, device=device), torch.zeros(1 << 26, device=device)
+    other = torch.empty_like(big)
+
+    def best(work: Callable[[], Any]) -> float:
+        work()
+        times = []
+        for _ in range(5):
+            start = seconds(device)
+            work()
+            times.append(seconds(device) - start)
+        return min(times)
+
+    return 2 * size**3 / best(lambda: a @ a), 2 * _bytes(big) / best(lambda: other.copy_(big))
+
+
+def true_depth(made: Glance) -> Callable[[Any, Any, CoarseDepth], CoarseDepth]:
+    """A hook that gives stage 1 the true depth of a glance's pixels."""
+
+    def hook(_module: Any, _args: Any, coarse: CoarseDepth) -> CoarseDepth:
+        depth = torch.as_tensor(made.depth_m)[:, None].to(coarse.depth_m)
+        size = coarse.depth_m.shape[1:]
+        depth = torch.nn.functional.interpolate(depth, size, mode="nearest")[:, 0]
+        sky = ~depth.isfinite()
+        return dataclasses.replace(
+            coarse, depth_m=depth.masked_fill(sky, 120.0), opacity=1.0 - sky.to(depth)
+        )
+
+    return hook
+
+
+def report(costs: dict[str, Cost], limits: tuple[float, float]) -> None:
+    """Print a table, and how near each stage comes to what the machine can do."""
+    head = ("s", "GFLOP", "GB", "GFLOP/s", "GB/s", "bound s", "of it", "peak GB")
+    print(f"{'stage':<24}" + "".join(f"{word:>9}" for word in head))
+    for name, cost in costs.items():
+        bound = max(cost.operations / limits[0], cost.moved / limits[1])
+        spent = max(cost.seconds, 1e-9)
+        print(
+            f"{name:<24}{cost.seconds:9.3f}{cost.operations / 1e9:9.2f}{cost.moved / 1e9:9.2f}"
+            f"{cost.operations / spent / 1e9:9.1f}{cost.moved / spent / 1e9:9.1f}"
+            f"{bound:9.3f}{bound / spent:9.0%}{cost.peak / 1e9:9.2f}"
+        )
+    print(f"{'in all':<24}{sum(c.seconds for c in costs.values()):9.3f}")
+
+
+@torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -72,30 +248,26 @@ def main() -> None:
     args = parser.parse_args()
     device, config = resolve_device(args.device), preset(args.preset)
     size = (config.backbone.image_height_px, config.backbone.image_width_px)
-    rig = glance(make_scene(args.seed), 2.0, image_size=size).rig.to(device)
+    made = glance(make_scene(args.seed), 2.0, image_size=size)
+    rig = made.rig.to(device)
     torch.manual_seed(0)
     model = DistillNeRF(config).eval().to(device)
-    rows = (config.render.ray_rows, config.render.ray_cols)
-    print(f"{args.preset}, six images of {size[1]}x{size[0]}, {device}")
-    print(f"{'stage':<28}{'ms':>9} {'GFLOP':>10} {'GB moved':>9}")
-    stages: dict[str, Any] = {}
-
-    def stage(name: str, work: Callable[[], Any]) -> Any:
-        stages[name], line = measure(work, device)
-        print(f"{name:<28}{line}", flush=True)
-        return stages[name]
-
-    features, context = stage("backbone", lambda: model.backbone(rig))
-    coarse = stage("stage 1, coarse depth", lambda: model.coarse_depth(features))
-    fine = stage("stage 2, candidates", lambda: model.fine_depth(coarse))
-    field = stage("lift, splat, sparse layers", lambda: model.fuse(rig, coarse, fine, context))
-    stage("six depth images", lambda: model.render_depth(field, rig, rows))
-    stage("colour, depth, features", lambda: model.render(field, rig))
-    print(f"{field.grid.coarse_count} coarse and {field.grid.fine_count} fine voxels")
+    model.coarse_depth.register_forward_hook(true_depth(made))
+    limits = machine(device)
+    print(f"{args.preset}, six images of {size[1]}x{size[0]}, {device}", end="")
+    print(f"; the machine: {limits[0] / 1e9:.0f} GFLOP/s, {limits[1] / 1e9:.1f} GB/s")
+    profile = Profile(model, device)
+    field = profile.run(lambda: model.encode(rig))
+    print(f"\nencode: {field.grid.coarse_count} coarse and {field.grid.fine_count} fine voxels")
+    report(profile.costs, limits)
+    profile.costs = {}
+    profile.run(lambda: model.render(field, rig))
+    print("\nrender colour, depth and features")
+    report(profile.costs, limits)
     if device.type == "cuda":
-        print(f"peak GPU memory {torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"peak memory of the process {peak:.2f} GiB")
+        print(f"peak GPU memory {torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(f"peak memory of the process {peak / 1e9:.2f} GB")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,9 @@ class Pipeline:
         Raises:
             ImageError: no camera is there.
         """
-        return self.model.encode(rig.to(self.device).resized(*self.image_size))
+        # Which cameras are there is asked before the upload: a GPU would be waited for.
+        rig = rig.present().to(self.device).resized(*self.image_size)
+        return self.model.fuse(rig, *self.model.depth_stages(rig))
 
     @torch.inference_mode()
     def depth(self, field: VoxelField, rig: CameraRig) -> Float[Tensor, "N h w"]:

@@ -134,5 +134,5 @@ def scale_intrinsics(
     intrinsics: Float[Tensor, "*batch 3 3"], y_scale: float, x_scale: float
 ) -> Float[Tensor, "*batch 3 3"]:
     """Intrinsics after an image was resized by the given factors (pixel centres at +0.5)."""
-    scale = intrinsics.new_tensor([x_scale, y_scale, 1.0])
-    return intrinsics * scale[:, None]
+    first, second, third = intrinsics.unbind(-2)
+    return torch.stack([first * x_scale, second * y_scale, third], dim=-2)

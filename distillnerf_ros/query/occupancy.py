@@ -76,6 +76,8 @@ def occupancy_density(field: Field, device: torch.device) -> Float[Tensor, "X Y 
     return torch.maximum(field.density(centers + above), field.density(centers + below))
 
 
+@functools.lru_cache(maxsize=4)
+@torch.inference_mode(False)  # see above
 def voxel_samples_m(device: torch.device) -> Float[Tensor, "2 3"]:
     """Offsets from a voxel's centre at which it is sampled: a quarter voxel above and below.
 
@@ -91,6 +93,12 @@ NEARBY_M = (
 """Where a voxel's features are sampled: within it, above, below and at its four sides."""
 
 
+@functools.lru_cache(maxsize=4)
+@torch.inference_mode(False)  # see above
+def _nearby_m(device: torch.device) -> Float[Tensor, "8 3"]:
+    return torch.tensor(NEARBY_M, device=device)
+
+
 def voxel_latents(field: VoxelField, centers_m: Float[Tensor, "P 3"]) -> Float[Tensor, "P C"]:
     """Latents of voxels: the mean over the voxel and its neighbours, by density up to 1 per metre.
 
@@ -99,7 +107,7 @@ def voxel_latents(field: VoxelField, centers_m: Float[Tensor, "P 3"]) -> Float[T
     """
     total = centers_m.new_zeros(())
     weights = centers_m.new_zeros(())
-    for offset in centers_m.new_tensor(NEARBY_M):
+    for offset in _nearby_m(centers_m.device):
         points = centers_m + offset
         # The small number lets empty voxels still answer with their coarse features.
         weight = field.density(points).clamp(max=1.0)[:, None] + 1e-2
@@ -132,5 +140,4 @@ def label_grid(
 ) -> UInt8[Tensor, "X Y Z"]:
     """Write labels, in the order of ``occupied.nonzero()``, into a grid that is free elsewhere."""
     grid = torch.full(occupied.shape, FREE_LABEL, dtype=torch.uint8, device=occupied.device)
-    grid[occupied] = labels
-    return grid
+    return grid.masked_scatter_(occupied, labels)

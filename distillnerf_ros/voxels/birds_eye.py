@@ -105,8 +105,8 @@ def proposed_cells(
     """
     missing = grid.coarse_table == grid.coarse_count
     wanted: Bool[Tensor, " cells"] = missing & (torch.sigmoid(logits) > probability)
-    cells = wanted.nonzero()[:, 0]
-    cells = cells[grid.layout.reachable(cells)]
+    every = torch.arange(len(logits), device=logits.device)
+    cells = (wanted & grid.layout.reachable(every)).nonzero()[:, 0]
     room = max(0, ceiling - grid.coarse_count)
     if len(cells) > room:
         cells = cells[logits[cells].topk(room).indices]

@@ -55,10 +55,9 @@ class GridLayout:
         """Coarse cells that may hold a voxel."""
         if not self.bounded:
             return torch.ones_like(coarse, dtype=torch.bool)
-        _, ny, nz = self.coarse_shape
-        xyz = torch.stack([coarse // (ny * nz), coarse // nz % ny, coarse % nz], dim=-1)
-        last = torch.tensor(self.coarse_shape, device=coarse.device) - 1
-        return ((xyz > 0) & (xyz < last)).all(dim=-1)
+        axes = zip(self.coarse_xyz(coarse), self.coarse_shape, strict=True)
+        x, y, z = ((cell > 0) & (cell < count - 1) for cell, count in axes)
+        return x & y & z
 
     @property
     def subcells(self) -> int:
@@ -106,11 +105,15 @@ class GridLayout:
         assert sub is not None
         return coarse, sub
 
+    def coarse_xyz(self, coarse: Int[Tensor, "*s"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Integer coordinates of coarse cells."""
+        _, ny, nz = self.coarse_shape
+        return coarse // (ny * nz), coarse // nz % ny, coarse % nz
+
     def fine_xyz(self, coarse: Int[Tensor, "*s"], sub: Int[Tensor, "*s"]) -> Int[Tensor, "*s 3"]:
         """Integer fine coordinates of a fine cell; the inverse of the numbering of `locate`."""
-        _, ny, nz = self.coarse_shape
         f = self.factor
-        corner = torch.stack([coarse // (ny * nz), coarse // nz % ny, coarse % nz], dim=-1) * f
+        corner = torch.stack(self.coarse_xyz(coarse), dim=-1) * f
         return corner + torch.stack([sub // (f * f), sub // f % f, sub % f], dim=-1)
 
     def neighbor_tables(
@@ -119,13 +122,9 @@ class GridLayout:
         """For each sub-cell and offset: the coarse side it leads to, and the sub-cell there."""
         f = self.factor
         sub = torch.arange(self.subcells, device=device)
-        xyz = torch.stack([sub // (f * f), sub // f % f, sub % f], dim=-1)
-        around = xyz[:, None] + _offsets(device)
-        side = torch.div(around, f, rounding_mode="floor") + 1
-        within = around % f
-        weights_side = torch.tensor([9, 3, 1], device=device)
-        weights_sub = torch.tensor([f * f, f, 1], device=device)
-        return (side * weights_side).sum(-1).int(), (within * weights_sub).sum(-1).int()
+        x, y, z = _around(sub // (f * f), sub // f % f, sub % f)
+        side = (x // f + 1) * 9 + (y // f + 1) * 3 + (z // f + 1)
+        return side.int(), (x % f * (f * f) + y % f * f + z % f).int()
 
     def octants(self, device: torch.device) -> Int32[Tensor, " subcells"]:
         """Which eighth of its coarse cell each sub-cell lies in (x slowest)."""
@@ -159,7 +158,7 @@ class SparseGrid:
         coarse_cells: (V_c,) coarse row -> coarse cell.
         fine_table: (V_c, subcells) coarse row and sub-cell -> fine row.
         fine_slots: (V_f,) fine row -> slot.
-        dropped_points: points that found no place because a ceiling was reached.
+        dropped: () points that found no place because a ceiling was reached.
     """
 
     layout: GridLayout
@@ -167,7 +166,12 @@ class SparseGrid:
     coarse_cells: Int[Tensor, " V_c"]
     fine_table: Int[Tensor, "V_c subcells"]
     fine_slots: Int[Tensor, " V_f"]
-    dropped_points: int
+    dropped: Int[Tensor, ""]
+
+    @property
+    def dropped_points(self) -> int:
+        """How many points found no place because a ceiling was reached."""
+        return int(self.dropped)
 
     def with_coarse(self, cells: Int[Tensor, " P"]) -> "SparseGrid":
         """This grid with further coarse voxels, which hold no fine ones; rows that exist stay.
@@ -199,23 +203,22 @@ class SparseGrid:
     def coarse_neighbors(self) -> Int[Tensor, "V_c 27"]:
         """Coarse rows around each coarse voxel (itself in the middle, column 13)."""
         _, ny, nz = self.layout.coarse_shape
-        cell = self.coarse_cells
-        xyz = torch.stack([cell // (ny * nz), cell // nz % ny, cell % nz], dim=-1)
-        around = xyz[:, None] + _offsets(cell.device)
-        shape = torch.tensor(self.layout.coarse_shape, device=cell.device)
-        inside = ((around >= 0) & (around < shape)).all(dim=-1)
-        x, y, z = around.unbind(-1)
+        coordinates = _around(*self.layout.coarse_xyz(self.coarse_cells))
+        axes = zip(coordinates, self.layout.coarse_shape, strict=True)
+        inside_x, inside_y, inside_z = ((a >= 0) & (a < count) for a, count in axes)
+        inside = inside_x & inside_y & inside_z
+        x, y, z = coordinates
         rows = self.coarse_table[torch.where(inside, (x * ny + y) * nz + z, 0)]
         return torch.where(inside, rows, self.coarse_count)
 
-    def fine_neighbors(self) -> Int[Tensor, "V_f 27"]:
+    def fine_neighbors(self, coarse_neighbors: Int[Tensor, "V_c 27"]) -> Int[Tensor, "V_f 27"]:
         """Fine rows around each fine voxel (itself in the middle, column 13).
 
         A neighbour lies in one of the 27 coarse voxels around; which, and where in it, depends on
         the sub-cell alone: two small tables replace coordinates (4x faster than they).
         """
         side, neighbor_sub = self.layout.neighbor_tables(self.fine_slots.device)
-        first_slots = (self.coarse_neighbors() * self.layout.subcells).int().reshape(-1)
+        first_slots = (coarse_neighbors * self.layout.subcells).int().reshape(-1)
         chunk = NEIGHBOR_CHUNK if self.fine_slots.device.type == "cpu" else max(1, self.fine_count)
         rows = []
         for slots in self.fine_slots.split(chunk):
@@ -252,7 +255,7 @@ class SparseGrid:
 
     @functools.cached_property
     def _fine_rows(self) -> Int32[Tensor, " slots"]:
-        empty = self.fine_table.new_tensor([self.fine_count])
+        empty = self.fine_table.new_full((1,), self.fine_count)
         return torch.cat([self.fine_table.reshape(-1), empty]).int()
 
 
@@ -296,7 +299,7 @@ def build_grid(
     fine = fine_table[slots] if slot_count else slots
     coarse_rows = torch.where(in_block, blocks, coarse_cells.shape[0])
     fine_rows = torch.where(in_block, fine, fine_slots.shape[0])
-    dropped = int((keep & (fine_rows >= fine_slots.shape[0])).sum())
+    dropped = (keep & (fine_rows >= fine_slots.shape[0])).sum()
     fine_table = fine_table.reshape(-1, layout.subcells)
     grid = SparseGrid(layout, coarse_table, coarse_cells, fine_table, fine_slots, dropped)
     return grid, coarse_rows, fine_rows
@@ -318,7 +321,8 @@ def _occupied(
     return table, occupied
 
 
-def _offsets(device: torch.device) -> Int[Tensor, "27 3"]:
-    """The 27 integer offsets of a 3x3x3 neighbourhood, x slowest."""
-    line = torch.arange(-1, 2, device=device)
-    return torch.cartesian_prod(line, line, line)
+def _around(x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Coordinates of the 27 cells in the 3x3x3 neighbourhood of each cell, x slowest."""
+    line = torch.arange(-1, 2, device=x.device)
+    steps = torch.cartesian_prod(line, line, line).unbind(-1)
+    return x[:, None] + steps[0], y[:, None] + steps[1], z[:, None] + steps[2]

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from distillnerf_ros.config import VoxelConfig
 from distillnerf_ros.voxels.contraction import Contraction
 from distillnerf_ros.voxels.grid import GridLayout, SparseGrid, build_grid
-from distillnerf_ros.voxels.sparse_conv import BlockConv, SparseConv, SparseVoxelNet
+from distillnerf_ros.voxels.sparse_conv import CHUNK_VALUES, BlockConv, SparseConv, SparseVoxelNet
 
 LAYOUT = GridLayout(Contraction((50.0, 50.0, 6.4), 0.8), (5, 4, 3), 4)
 SMALL = VoxelConfig(4, 3, 8, 6, coarse_layers=1, fine_layers=1, completion=True)
@@ -51,7 +51,7 @@ def test_sparse_conv_is_a_dense_conv_read_at_the_voxels(level):
     grid = scattered_grid()
     index, shape, neighbors = {
         "coarse": (coarse_index(grid), (5, 4, 3), grid.coarse_neighbors()),
-        "fine": (fine_index(grid), (20, 16, 12), grid.fine_neighbors()),
+        "fine": (fine_index(grid), (20, 16, 12), grid.fine_neighbors(grid.coarse_neighbors())),
     }[level]
     layer = SparseConv(4, 6).double()
     values = torch.randn(len(index[0]), 4, dtype=torch.float64)
@@ -75,7 +75,7 @@ def test_block_conv_is_a_strided_dense_conv():
 def test_gradients_of_a_sparse_conv():
     grid, layer = scattered_grid(6), SparseConv(2, 3).double()
     values = torch.randn(grid.fine_count, 2, dtype=torch.float64, requires_grad=True)
-    neighbors = grid.fine_neighbors()
+    neighbors = grid.fine_neighbors(grid.coarse_neighbors())
     assert torch.autograd.gradcheck(lambda v: layer(v, neighbors), values)
 
 
@@ -156,12 +156,12 @@ def test_no_voxels_at_all():
 def test_work_in_chunks_changes_nothing(monkeypatch):
     grid = scattered_grid()
     values, layer = torch.randn(grid.fine_count, 4), SparseConv(4, 6)
-    whole = grid.fine_neighbors()
+    whole = grid.fine_neighbors(grid.coarse_neighbors())
     expected = layer(values, whole)
-    monkeypatch.setattr("distillnerf_ros.voxels.sparse_conv.CHUNK_VALUES", 7 * 27 * 4)
+    monkeypatch.setitem(CHUNK_VALUES, "cpu", 7 * 27 * 4)
     monkeypatch.setattr("distillnerf_ros.voxels.grid.NEIGHBOR_CHUNK", 7)
     assert grid.fine_count > 14
-    assert torch.equal(grid.fine_neighbors(), whole)
+    assert torch.equal(grid.fine_neighbors(grid.coarse_neighbors()), whole)
     with torch.inference_mode():
         torch.testing.assert_close(layer(values, whole), expected)
         assert layer(values[:0], whole[:0]).shape == (0, 6)

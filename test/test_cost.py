@@ -1,0 +1,224 @@
+"""What a forward pass costs, and what it must not do."""
+
+import dataclasses
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from distillnerf_ros.cameras import CameraRig
+from distillnerf_ros.checkpoint import Checkpoint
+from distillnerf_ros.config import ModelConfig, VoxelConfig
+from distillnerf_ros.model import DistillNeRF
+from distillnerf_ros.pipeline import Pipeline
+from distillnerf_ros.voxels.contraction import Contraction
+from distillnerf_ros.voxels.grid import GridLayout, SparseGrid, build_grid
+from distillnerf_ros.voxels.sparse_conv import CHUNK_VALUES, SparseConv, SparseVoxelNet
+
+sys.path.insert(0, str(Path(__file__).parent))
+from host_waits import HostWaits
+
+POINTS_M = torch.randn(400, 3, generator=torch.Generator().manual_seed(0)) * 3
+
+
+def made_of(config: ModelConfig) -> Pipeline:
+    """With random weights; a look from above proposes many voxels."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = DistillNeRF(config)
+    if model.voxel_net.birds_eye is not None:
+        torch.nn.init.constant_(model.voxel_net.birds_eye.logits.bias, 3.0)
+    return Pipeline(Checkpoint(model, None), torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def looking_down(small_config) -> Pipeline:
+    voxels = dataclasses.replace(
+        small_config.voxels, birds_eye_channels=16, birds_eye_cell_channels=2
+    )
+    return made_of(dataclasses.replace(small_config, voxels=voxels))
+
+
+def waits_of(work) -> Counter:
+    with HostWaits() as waits:
+        work()
+    return Counter(waits.found)
+
+
+def test_the_host_waits_once_per_set_of_voxels(looking_down, make_rig, monkeypatch):
+    """How many voxels there are must be known: coarse, fine, proposed. Nothing else is asked."""
+    # Calibration is only checked where it lies on the host.
+    monkeypatch.setattr(CameraRig, "_check_calibration", lambda rig: None)
+    rig = make_rig()
+    voxels = {
+        ("voxels/grid.py", "_occupied", "nonzero"): 2,
+        ("voxels/birds_eye.py", "proposed_cells", "nonzero"): 1,
+    }
+    # Which cameras are there is asked while the images are on the host.
+    present = {("cameras/rig.py", "present", "a value is read"): 1}
+    assert waits_of(lambda: looking_down.encode(rig)) == Counter(voxels | present)
+    field = looking_down.encode(rig)
+    assert waits_of(lambda: looking_down.depth(field, rig)) == Counter()
+    assert waits_of(lambda: looking_down.render(looking_down.encode(rig), rig)) == Counter(
+        voxels | present
+    )
+
+
+def test_occupancy_waits_for_the_number_of_occupied_voxels_alone(looking_down, make_rig):
+    field = looking_down.encode(make_rig())
+    looking_down.occupancy(field)  # makes the tables of constants
+    assert waits_of(lambda: looking_down.occupancy(field)) == Counter()
+
+
+@pytest.mark.parametrize(
+    ("what", "work"),
+    [
+        ("a value is read", lambda x: float(x[0])),
+        ("a value is read", lambda x: bool(x[0] > 0)),
+        ("tolist", lambda x: x.tolist()),
+        ("numpy", lambda x: x.numpy()),
+        ("nonzero", lambda x: x.nonzero()),
+        ("_unique2", lambda x: torch.unique(x)),
+        ("repeat_interleave", lambda x: x.repeat_interleave(torch.arange(4))),
+        ("index by a mask", lambda x: x[x > 0]),
+        ("index_put_ by a mask", lambda x: x.clone().__setitem__(x > 0, x[:3])),
+        ("new_tensor", lambda x: x.new_tensor([1.0])),
+        ("tensor", lambda x: torch.tensor([1.0])),
+        ("__getitem__ by a list", lambda x: x[[0, 1]]),
+    ],
+)
+def test_waits_are_found(what, work, monkeypatch):
+    monkeypatch.setattr("host_waits.PACKAGE", Path(__file__).parent)
+    values = torch.arange(4.0)
+    assert what in {found[2] for found in waits_of(lambda: work(values))}
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda x: x[torch.arange(2)] + x[1] + x[:2].sum(),
+        lambda x: x.repeat_interleave(2),
+        lambda x: torch.where(x > 1, x, 0.0).masked_scatter(x > 1, x),
+        lambda x: x.clone().__setitem__(x > 0, 1.0),
+    ],
+)
+def test_what_needs_no_wait_is_not_called_one(work):
+    assert waits_of(lambda: work(torch.arange(4.0))) == Counter()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_is_waited_for_as_often(looking_down, make_rig, recwarn):
+    rig = make_rig().to("cuda")
+    model = looking_down.model.to("cuda")
+    stages = model.depth_stages(rig)
+    model.render(model.fuse(rig, *stages), rig)
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        model.render(model.fuse(rig, *model.depth_stages(rig)), rig)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+        looking_down.model.to("cpu")
+    assert sum("synchronizing" in str(warning.message) for warning in recwarn) == 3
+
+
+@pytest.mark.parametrize("from_above", [False, True])
+def test_topology_is_found_once_per_grid(
+    from_above, looking_down, small_config, make_rig, monkeypatch
+):
+    """The convolutions of a level share one table of neighbours."""
+    calls: Counter = Counter()
+    for name in ("coarse_neighbors", "fine_neighbors"):
+        found = getattr(SparseGrid, name)
+
+        def counted(grid, *args, name=name, found=found):
+            calls[name, grid.coarse_count] += 1
+            return found(grid, *args)
+
+        monkeypatch.setattr(SparseGrid, name, counted)
+    pipeline = looking_down if from_above else made_of(small_config)
+    field = pipeline.encode(make_rig())
+    lifted = min(count for _, count in calls)
+    expected = {("coarse_neighbors", lifted): 1, ("fine_neighbors", lifted): 1}
+    if from_above:
+        assert field.grid.coarse_count > lifted
+        expected["coarse_neighbors", field.grid.coarse_count] = 1
+    assert calls == expected
+
+
+class Gathers(TorchDispatchMode):
+    """Counts the rows that are gathered, and the values of the largest tensor made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = self.largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func.overloadpacket.__name__ == "index_select":
+            self.rows += args[2].numel()
+        if isinstance(out, torch.Tensor):
+            self.largest = max(self.largest, out.numel())
+        return out
+
+
+def grid_in(shape: tuple[int, int, int], count: int) -> SparseGrid:
+    """The first points in cells of 2 m, whatever the volume around them."""
+    layout = GridLayout(
+        Contraction((1.0 * shape[0], 1.0 * shape[1], 1.0 * shape[2]), 1.0), shape, 2
+    )
+    return build_grid(layout, POINTS_M[:count], torch.ones(count, dtype=torch.bool), 9999, 9999)[0]
+
+
+@torch.no_grad()
+def test_a_convolution_reads_27_rows_per_voxel_whatever_the_volume():
+    layer = SparseConv(4, 6)
+    for count in (50, 400):
+        volumes = set()
+        for shape in ((16, 16, 16), (32, 32, 64)):
+            grid = grid_in(shape, count)
+            neighbors = grid.fine_neighbors(grid.coarse_neighbors())
+            values = torch.randn(grid.fine_count, 4)
+            with Gathers() as seen, FlopCounterMode(display=False) as flops:
+                layer(values, neighbors)
+            assert seen.rows == 27 * grid.fine_count
+            assert flops.get_total_flops() == 2 * grid.fine_count * 27 * 4 * 6
+            volumes.add((grid.fine_count, grid.coarse_count))
+        assert len(volumes) == 1
+
+
+@torch.no_grad()
+def test_the_sparse_network_works_for_its_voxels_alone():
+    """Multiplications in closed form: per fine and per coarse voxel, none per empty cell."""
+    config = VoxelConfig(4, 3, 8, 6, coarse_layers=1, fine_layers=1)
+    for shape in ((16, 16, 16), (32, 32, 64)):
+        grid = grid_in(shape, 200)
+        net = SparseVoxelNet(config, grid.layout, 9999)
+        fine, coarse = torch.randn(grid.fine_count, 5), torch.randn(grid.coarse_count, 4)
+        with FlopCounterMode(display=False) as flops:
+            net(fine, coarse, grid)
+        per_fine = 27 * 5 * 6 + 6 * 5  # a convolution, and the head
+        per_coarse = 27 * 4 * 8 + 8 * 6 * 8 + 27 * 16 * 8 + 8 * 4  # in, down, layer, head
+        expected = 2 * (grid.fine_count * per_fine + grid.coarse_count * per_coarse)
+        assert flops.get_total_flops() == expected
+
+
+@torch.no_grad()
+def test_neighbours_are_never_all_in_memory(monkeypatch):
+    """On a GPU they would be 17 GB in ``base``: there, too, a convolution works in chunks."""
+    assert set(CHUNK_VALUES) == {"cpu", "cuda"}
+    assert max(CHUNK_VALUES.values()) * 4 <= 0.3e9
+    grid, layer = grid_in((16, 16, 16), 400), SparseConv(4, 6)
+    neighbors = grid.fine_neighbors(grid.coarse_neighbors())
+    values = torch.randn(grid.fine_count, 4)
+    with Gathers() as whole:
+        expected = layer(values, neighbors)
+    assert whole.largest == grid.fine_count * 27 * 4
+    monkeypatch.setitem(CHUNK_VALUES, "cpu", 50 * 27 * 4)
+    with Gathers() as chunked:
+        torch.testing.assert_close(layer(values, neighbors), expected)
+    assert chunked.largest == 50 * 27 * 4
+    assert chunked.rows == whole.rows

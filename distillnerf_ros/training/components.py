@@ -11,7 +11,7 @@ from torch import Tensor
 
 from distillnerf_ros.errors import CheckpointError
 from distillnerf_ros.query.semantics import Semantics
-from distillnerf_ros.teachers.dense import DenseFeatures, fingerprint, knows_texts
+from distillnerf_ros.teachers.dense import DenseFeatures, fingerprint, knows_texts, load_dense
 from distillnerf_ros.teachers.open_clip import EMBEDDED_CLIP, TextTower
 from distillnerf_ros.teachers.pca import WEIGHTS_FOLDER, Pca
 from distillnerf_ros.training.cache import publish
@@ -135,14 +135,18 @@ def reuse(source: Path | str, teacher: str, dense: DenseFeatures) -> Components:
     path = _file(source)
     pca, said = Pca.load(path), _metadata(path)
     check_width(pca, dense, str(path), teacher)
-    weights = fingerprint(dense)
-    if said.get("weights", weights) != weights:
+    weights, shipped = fingerprint(dense), path == _file(EMBEDDED_CLIP)
+    owner = fingerprint(load_dense(EMBEDDED_CLIP)) if shipped else said.get("weights", weights)
+    if owner != weights:
         raise CheckpointError(
-            f"{path} holds components of the teacher {said.get('teacher')!r} (weights "
-            f"{said['weights']}), now features are of {teacher!r} (weights {weights}); "
+            f"{path} holds components of the teacher {said.get('teacher', EMBEDDED_CLIP)!r} "
+            f"(weights {owner}), now features are of {teacher!r} (weights {weights}); "
             "name that teacher, or leave --pca out and give another --out: they are fitted anew"
         )
-    return Components.of(teacher, dense, pca)
+    if "teacher" not in said:
+        return Components.of(teacher, dense, pca)
+    semantics = dataclasses.replace(Components.load(path).semantics, clip=teacher)
+    return Components(semantics, weights)
 
 
 def check_width(pca: Pca, dense: DenseFeatures, name: str, teacher: str) -> None:

@@ -50,3 +50,13 @@ def test_moving_keeps_everything():
     moved = make().to("cpu")
     assert torch.equal(moved.classes, make().classes)
     assert moved.pca.explained == 1.0
+
+
+def test_a_teacher_without_texts_resembles_none_of_them():
+    pca = make().pca
+    wordless = Semantics.without_texts("eyes-only", pca)
+    assert make().has_texts
+    assert not wordless.has_texts
+    assert not wordless.to("cpu").has_texts
+    cosines = pca.cosine(torch.randn(5, 20), torch.cat([wordless.classes, wordless.negatives]))
+    assert not cosines.any()

@@ -8,7 +8,7 @@ import torch
 
 from distillnerf_ros.errors import CheckpointError
 from distillnerf_ros.query.semantics import Semantics
-from distillnerf_ros.teachers import open_clip
+from distillnerf_ros.teachers import dense
 from distillnerf_ros.teachers.pca import Pca
 from distillnerf_ros.training.feature_error import FeatureErrors, feature_psnr, load_teacher
 
@@ -60,23 +60,20 @@ def semantics() -> Semantics:
 
 
 def test_a_teacher_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(clip: str) -> None:
-        raise CheckpointError(f"no {clip}")
+    def unknown(teacher: str) -> None:
+        raise CheckpointError(f"no {teacher}")
 
-    monkeypatch.setattr(open_clip, "DenseClip", unknown)
+    monkeypatch.setattr(dense, "load_dense", unknown)
     with pytest.warns(UserWarning, match="features are not judged: no NAME:TAG"):
         assert load_teacher(semantics(), torch.device("cpu")) is None
 
 
 def test_a_teacher_speaks_in_components(monkeypatch: pytest.MonkeyPatch) -> None:
     class Dense(torch.nn.Module):
-        def __init__(self, clip: str) -> None:
-            super().__init__()
-
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return torch.cat([images, images[:, :1] + 5], dim=1)
 
-    monkeypatch.setattr(open_clip, "DenseClip", Dense)
+    monkeypatch.setattr(dense, "load_dense", lambda teacher: Dense())
     teacher = load_teacher(semantics(), torch.device("cpu"))
     assert teacher is not None
     images = torch.full((2, 3, 8, 8), 0.25)

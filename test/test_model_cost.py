@@ -68,7 +68,7 @@ def test_the_host_waits_once_per_set_of_voxels(looking_down, make_rig, monkeypat
     )
 
 
-def test_occupancy_waits_for_the_number_of_occupied_voxels_alone(looking_down, make_rig):
+def test_occupancy_without_labels_waits_for_nothing(looking_down, make_rig):
     field = looking_down.encode(make_rig())
     looking_down.occupancy(field)  # makes the tables of constants
     assert waits_of(lambda: looking_down.occupancy(field)) == Counter()

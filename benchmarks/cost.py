@@ -10,6 +10,9 @@ and additions of convolutions, matrix products and weighted gathers. Bytes are a
 operations read and write, as if nothing stayed in a cache; of a table that is gathered from, the
 rows that are read. "Bound" is the shortest time in which this machine could do either, by a matrix
 product and a copy that are timed in the same run.
+
+``--device meta`` computes nothing: it counts operations, bytes and memory, in chunks as a GPU
+would take them, within seconds on any machine.
 """
 
 import argparse
@@ -26,16 +29,16 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from distillnerf_ros import model as model_page
+from distillnerf_ros.cameras import camera_rays
 from distillnerf_ros.config import PRESETS, preset
 from distillnerf_ros.device import resolve_device
 from distillnerf_ros.lift.coarse_depth import CoarseDepth
+from distillnerf_ros.lift.fine_depth import candidate_depths
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.voxels import sparse_conv
-from distillnerf_ros.voxels.grid import SparseGrid
+from distillnerf_ros.voxels.grid import SparseGrid, build_grid
 from distillnerf_ros.world.frames import Glance, glance
 from distillnerf_ros.world.scene import make_scene
-
-OTHER = "everything else"
 
 
 @dataclasses.dataclass
@@ -97,7 +100,7 @@ class Profile:
 
     def __init__(self, model: DistillNeRF, device: torch.device) -> None:
         """Wrap the stages; they do not call one another."""
-        self.costs: dict[str, Cost] = {}
+        self._costs: dict[str, Cost] = {}
         self._device = device
         self._flops, self._traffic = FlopCounterMode(display=False), Traffic()
         self._counting = False
@@ -133,7 +136,7 @@ class Profile:
         return measured
 
     def _measure(self, name: str, work: Callable[[], Any]) -> Any:
-        traffic, cost = self._traffic, self.costs.setdefault(name, Cost())
+        traffic, cost = self._traffic, self._costs.setdefault(name, Cost())
         before, traffic.peak = self._read(), traffic.held
         result = work()
         after = self._read()
@@ -149,31 +152,24 @@ class Profile:
             operations = self._flops.get_total_flops() + self._traffic.bag_operations
         return seconds(self._device), operations, self._traffic.moved
 
-    def run(self, work: Callable[[], Any]) -> Any:
-        """Run a pass twice, for its time and for the rest; what no stage did is "else"."""
-        before = {name: dataclasses.replace(cost) for name, cost in self.costs.items()}
-        others = self.costs.setdefault(OTHER, Cost())
-        whole = Cost()
-        for self._counting in (False, True):
-            if not self._counting:
-                start = self._read()
-                work()
-                whole.seconds = self._read()[0] - start[0]
-                continue
-            with self._traffic, self._flops:
-                start = self._read()
-                result = work()
-                stop = self._read()
-            whole.operations, whole.moved = stop[1] - start[1], stop[2] - start[2]
+    def run(self, work: Callable[[], Any]) -> tuple[Any, dict[str, Cost]]:
+        """Run a pass twice, for its time and for the rest; what no stage does is "else"."""
+        self._costs = {}
+        start = seconds(self._device)
+        work()
+        spent = seconds(self._device) - start
+        self._counting = True
+        with self._traffic, self._flops:
+            before = self._read()
+            result = work()
+            after = self._read()
         self._counting = False
-        for field in ("seconds", "operations", "moved"):
-            new = sum(
-                getattr(cost, field) - getattr(before.get(name, Cost()), field)
-                for name, cost in self.costs.items()
-                if name != OTHER
-            )
-            setattr(others, field, getattr(others, field) + getattr(whole, field) - new)
-        return result
+        other = Cost(spent, after[1] - before[1], after[2] - before[2])
+        for cost in self._costs.values():
+            other.seconds -= cost.seconds
+            other.operations -= cost.operations
+            other.moved -= cost.moved
+        return result, {**self._costs, "everything else": other}
 
 
 def _bytes(tensor: torch.Tensor) -> int:
@@ -207,34 +203,58 @@ def machine(device: torch.device) -> tuple[float, float]:
     return 2 * size**3 / best(lambda: a @ a), 2 * _bytes(big) / best(lambda: other.copy_(big))
 
 
-def true_depth(made: Glance) -> Callable[[Any, Any, CoarseDepth], CoarseDepth]:
-    """A hook that gives stage 1 the true depth of a glance's pixels."""
+def pooled_depth(made: Glance, size: tuple[int, int]) -> torch.Tensor:
+    """(N, h, w) true depth of a glance in metres along the optical axis, NaN for sky."""
+    depth = torch.as_tensor(made.depth_m)[:, None]
+    return torch.nn.functional.interpolate(depth, size, mode="nearest")[:, 0]
+
+
+def give_true_depth(model: DistillNeRF, made: Glance) -> None:
+    """Let stage 1 say the true depth of the glance's pixels."""
 
     def hook(_module: Any, _args: Any, coarse: CoarseDepth) -> CoarseDepth:
-        depth = torch.as_tensor(made.depth_m)[:, None].to(coarse.depth_m)
-        size = coarse.depth_m.shape[1:]
-        depth = torch.nn.functional.interpolate(depth, size, mode="nearest")[:, 0]
+        rows, cols = coarse.depth_m.shape[1:]
+        depth = pooled_depth(made, (rows, cols)).to(coarse.depth_m)
         sky = ~depth.isfinite()
-        return dataclasses.replace(
-            coarse, depth_m=depth.masked_fill(sky, 120.0), opacity=1.0 - sky.to(depth)
-        )
+        depth, opacity = torch.where(sky, 120.0, depth), 1.0 - sky.to(depth)
+        return dataclasses.replace(coarse, depth_m=depth, opacity=opacity)
 
-    return hook
+    model.coarse_depth.register_forward_hook(hook)
 
 
-def report(costs: dict[str, Cost], limits: tuple[float, float]) -> None:
+def give_true_grid(model: DistillNeRF, made: Glance) -> None:
+    """Let a model without data find the voxels of the glance's true depth."""
+    config, stride = model.config, model.config.backbone.stem_stride
+    rows, cols = (length // stride for length in made.rig.image_size)
+    depth = pooled_depth(made, (rows, cols))
+    keep = depth.isfinite()[..., None].expand(-1, -1, -1, config.fine_depth.candidates)
+    candidates = candidate_depths(torch.where(keep[..., 0], depth, 120.0), config.fine_depth)
+    rig = made.rig
+    rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, (rows, cols))
+    points = rays.at(candidates.reshape(-1, config.fine_depth.candidates)).reshape(-1, 3)
+    ceilings = config.grid.max_coarse_voxels, config.grid.max_fine_voxels
+    grid, *of_points = build_grid(model.layout, points, keep.reshape(-1), *ceilings)
+    fields = [field.name for field in dataclasses.fields(grid) if field.name != "layout"]
+    empty = dataclasses.replace(grid, **{key: getattr(grid, key).to("meta") for key in fields})
+    answer = (empty, *(points.to("meta") for points in of_points))
+    model_page.build_grid = lambda *args: answer  # type: ignore[assignment]
+
+
+def report(costs: dict[str, Cost], limits: tuple[float, float] | None) -> None:
     """Print a table, and how near each stage comes to what the machine can do."""
-    head = ("s", "GFLOP", "GB", "GFLOP/s", "GB/s", "bound s", "of it", "peak GB")
-    print(f"{'stage':<24}" + "".join(f"{word:>9}" for word in head))
+    head = ("GFLOP", "GB", "peak GB", "s", "GFLOP/s", "GB/s", "bound s", "of it")
+    print(f"{'stage':<24}" + "".join(f"{word:>9}" for word in head[: 8 if limits else 3]))
     for name, cost in costs.items():
-        bound = max(cost.operations / limits[0], cost.moved / limits[1])
-        spent = max(cost.seconds, 1e-9)
-        print(
-            f"{name:<24}{cost.seconds:9.3f}{cost.operations / 1e9:9.2f}{cost.moved / 1e9:9.2f}"
-            f"{cost.operations / spent / 1e9:9.1f}{cost.moved / spent / 1e9:9.1f}"
-            f"{bound:9.3f}{bound / spent:9.0%}{cost.peak / 1e9:9.2f}"
-        )
-    print(f"{'in all':<24}{sum(c.seconds for c in costs.values()):9.3f}")
+        line = f"{cost.operations / 1e9:9.2f}{cost.moved / 1e9:9.2f}{cost.peak / 1e9:9.2f}"
+        if limits:
+            bound = max(cost.operations / limits[0], cost.moved / limits[1])
+            spent = max(cost.seconds, 1e-9)
+            rates = cost.operations / spent / 1e9, cost.moved / spent / 1e9
+            line += f"{spent:9.3f}{rates[0]:9.1f}{rates[1]:9.1f}{bound:9.3f}{bound / spent:9.0%}"
+        print(f"{name:<24}{line}")
+    whole = [sum(getattr(c, key) for c in costs.values()) for key in ("operations", "moved")]
+    line = f"{'in all':<24}{whole[0] / 1e9:9.2f}{whole[1] / 1e9:9.2f}"
+    print(line + f"{'':9}{sum(c.seconds for c in costs.values()):9.3f}" * bool(limits), flush=True)
 
 
 @torch.no_grad()
@@ -243,31 +263,35 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny")
-    parser.add_argument("--device", default="cpu", help="auto, cpu or cuda:0")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda:0, or meta")
     parser.add_argument("--seed", type=int, default=7000, help="of the street")
     args = parser.parse_args()
-    device, config = resolve_device(args.device), preset(args.preset)
+    counted = args.device == "meta"
+    device = torch.device("meta") if counted else resolve_device(args.device)
+    config = preset(args.preset)
     size = (config.backbone.image_height_px, config.backbone.image_width_px)
     made = glance(make_scene(args.seed), 2.0, image_size=size)
     rig = made.rig.to(device)
     torch.manual_seed(0)
     model = DistillNeRF(config).eval().to(device)
-    model.coarse_depth.register_forward_hook(true_depth(made))
-    limits = machine(device)
-    print(f"{args.preset}, six images of {size[1]}x{size[0]}, {device}", end="")
-    print(f"; the machine: {limits[0] / 1e9:.0f} GFLOP/s, {limits[1] / 1e9:.1f} GB/s")
+    (give_true_grid if counted else give_true_depth)(model, made)
+    limits = None if counted else machine(device)
+    print(f"{args.preset}, six images of {size[1]}x{size[0]}, {device}")
+    if limits:
+        print(f"the machine: {limits[0] / 1e9:.0f} GFLOP/s, {limits[1] / 1e9:.1f} GB/s")
+    weights = sum(map(_bytes, model.parameters()))
+    print(f"weights {weights / 1e9:.2f} GB")
     profile = Profile(model, device)
-    field = profile.run(lambda: model.encode(rig))
+    field, costs = profile.run(lambda: model.fuse(rig, *model.depth_stages(rig)))
     print(f"\nencode: {field.grid.coarse_count} coarse and {field.grid.fine_count} fine voxels")
-    report(profile.costs, limits)
-    profile.costs = {}
-    profile.run(lambda: model.render(field, rig))
+    report(costs, limits)
     print("\nrender colour, depth and features")
-    report(profile.costs, limits)
+    report(profile.run(lambda: model.render(field, rig))[1], limits)
     if device.type == "cuda":
         print(f"peak GPU memory {torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(f"peak memory of the process {peak / 1e9:.2f} GB")
+    if not counted:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(f"peak memory of the process {peak / 1e9:.2f} GB")
 
 
 if __name__ == "__main__":

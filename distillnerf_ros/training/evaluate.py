@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from distillnerf_ros.errors import ConfigError, DatasetError
 from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.training.figures import Figures, figures
 from distillnerf_ros.training.judge import Judge
+from distillnerf_ros.training.lpips import Lpips, add_lpips_arguments, lpips_files
 from distillnerf_ros.training.scoring import SceneScores, score_scene
 from distillnerf_ros.training.table import summary
 
@@ -60,6 +62,7 @@ def evaluate(
     frames: dict[str, list[str]],
     pipeline: Pipeline,
     parts: Path | None = None,
+    lpips: Lpips | None = None,
 ) -> Figures:
     """Judge frames and compute all figures; shows a progress bar.
 
@@ -68,13 +71,14 @@ def evaluate(
         frames: sample tokens by scene name.
         pipeline: what is judged.
         parts: folder of finished scenes to go on from, one file each; None keeps nothing.
+        lpips: judges colour in addition; None does not.
 
     Raises:
         DatasetError: a file of the data set is missing or damaged.
         ImageError: an image is.
     """
     scenes: dict[str, SceneScores] = {}
-    judge = Judge(pipeline)
+    judge = Judge(pipeline, lpips)
     with tqdm(total=sum(map(len, frames.values())), unit="frame", desc="eval") as bar:
         for name, tokens in frames.items():
             path = parts / f"{name}.npz" if parts else None
@@ -88,9 +92,20 @@ def evaluate(
     return figures(scenes, (len(CAMERA_NAMES), *pipeline.depth_size))
 
 
-def parts_folder(json_file: Path, weights: Path, frames: dict[str, list[str]]) -> Path:
-    """Where unfinished work on exactly these weights and frames is kept, beside the JSON file."""
+def parts_folder(
+    json_file: Path, weights: Path, frames: dict[str, list[str]], lpips: Sequence[Path] = ()
+) -> Path:
+    """Where unfinished work on exactly these weights and frames is kept, beside the JSON file.
+
+    Args:
+        json_file: where the figures will be.
+        weights: what is judged.
+        frames: sample tokens by scene name.
+        lpips: further files that figures depend on.
+    """
     digest = hashlib.sha256(weights.read_bytes())
+    for path in lpips:
+        digest.update(path.read_bytes())
     columns = [field.name for field in dataclasses.fields(SceneScores)]
     digest.update(json.dumps([columns, frames]).encode())
     return json_file.with_name(f".{json_file.name}.{digest.hexdigest()[:12]}.parts")
@@ -125,6 +140,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pictures", type=Path, metavar="DIR", help="draw the best and the worst frames here"
     )
+    add_lpips_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -134,15 +150,16 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         DatasetError: not a nuScenes folder, no such scene, or a file is missing or damaged.
-        CheckpointError: the weights are missing, damaged or not ours.
+        CheckpointError: the weights, or LPIPS's, are missing, damaged or not what they should be.
         ConfigError: an option is out of range.
     """
     nusc = nuscenes.open_dataset(args.dataroot, args.version)
     frames = choose_frames(nusc, args.split, args.scenes, args.every)
     pipeline = Pipeline.load(args.weights, args.device)
-    weights = find_weights(args.weights)
-    parts = parts_folder(args.json, weights, frames) if args.json else None
-    content = evaluate(nusc, frames, pipeline, parts)
+    weights, files = find_weights(args.weights), lpips_files(args)
+    lpips = Lpips.load(*files).to(pipeline.device) if files else None
+    parts = parts_folder(args.json, weights, frames, files or ()) if args.json else None
+    content = evaluate(nusc, frames, pipeline, parts, lpips)
     content["run"] = {
         "weights": args.weights,
         "dataset": f"{args.dataroot.resolve().name} ({nusc.version})",

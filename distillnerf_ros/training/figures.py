@@ -46,8 +46,8 @@ def figures(scenes: Scenes, depth_shape: tuple[int, int, int]) -> Figures:
         depth_shape: cameras, rows and columns of the depth images.
     """
     return {
-        "reconstruction": _colour(scenes, "psnr", "ssim"),
-        "novel_view": _colour(scenes, "next_psnr", "next_ssim"),
+        "reconstruction": _colour(scenes, ""),
+        "novel_view": _colour(scenes, "next_"),
         "depth": _depth(scenes),
         "occupancy": _occupancy(_total(scenes, "confusion"), _total(scenes, "rays")),
         "features": _features(scenes, "feature_squared"),
@@ -133,8 +133,11 @@ def _detection(
     }
 
 
-def _colour(scenes: Scenes, psnr: str, ssim: str) -> Figures:
-    return {"psnr": _mean(_rows(scenes, psnr)), "ssim": _mean(_rows(scenes, ssim))}
+def _colour(scenes: Scenes, view: str) -> Figures:
+    """Of the views whose columns begin so; LPIPS where it was judged."""
+    judged = not np.isnan(_rows(scenes, "lpips")).all()
+    kinds = ("psnr", "ssim", *(["lpips"] if judged else []))
+    return {kind: _mean(_rows(scenes, f"{view}{kind}")) for kind in kinds}
 
 
 def _features(scenes: Scenes, squared: str) -> Figures:
@@ -155,7 +158,7 @@ def _baselines(scenes: Scenes, depth_shape: tuple[int, int, int]) -> Figures:
         "per_pixel_mean": {"depth": _mean_depth_figures(scenes, depth_shape)},
         "flat_road": {"depth": _errors(_rows(scenes, "flat_depth")), "occupancy": flat},
         "majority_voxel": {"occupancy": {"iou": _majority_iou(scenes)}},
-        "still_picture": {"novel_view": _colour(scenes, "still_psnr", "still_ssim")},
+        "still_picture": {"novel_view": _colour(scenes, "still_")},
         "mean_feature": {"features": _features(scenes, "feature_mean_squared")},
         "class_prior": {"query": {"map": _mean(prevalence), "per_class": _by_class(prevalence)}},
     }
@@ -203,8 +206,8 @@ def _scene(scores: SceneScores) -> Figures:
     query = _query(alone)
     return {
         "frames": len(scores.tokens),
-        "reconstruction": _colour(alone, "psnr", "ssim"),
-        "novel_view": _colour(alone, "next_psnr", "next_ssim"),
+        "reconstruction": _colour(alone, ""),
+        "novel_view": _colour(alone, "next_"),
         "depth": _errors(scores.depth),
         "occupancy": {name: occupancy[name] for name in ("iou", "miou_17", "miou_15", "ray_iou")},
         "features": _features(alone, "feature_squared"),

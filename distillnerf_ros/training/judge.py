@@ -22,6 +22,7 @@ from distillnerf_ros.taxonomy import FREE_LABEL
 from distillnerf_ros.training.baselines import flat_road_depth
 from distillnerf_ros.training.dense_eval import UNSEEN_ABSENT
 from distillnerf_ros.training.feature_error import FeatureErrors, Maps, load_teacher
+from distillnerf_ros.training.lpips import Lpips
 from distillnerf_ros.training.metrics import depth_errors, psnr, ssim
 from distillnerf_ros.training.truth import Frame, LidarTruth
 from distillnerf_ros.voxels.field import VoxelField
@@ -77,20 +78,29 @@ def predicted_labels(occupancy: Occupancy) -> UInt8[np.ndarray, "X Y Z"]:
 
 
 def picture_errors(
-    predicted: Float[np.ndarray, "N 3 H W"], truth: CameraRig, there: list[int]
-) -> tuple[float, float]:
-    """PSNR over all cameras together, in dB, and the mean of the cameras' SSIM.
+    predicted: Float[np.ndarray, "N 3 H W"],
+    truth: CameraRig,
+    there: list[int],
+    lpips: Lpips | None = None,
+) -> tuple[float, float, float]:
+    """PSNR over all cameras together, in dB, and the mean of the cameras' SSIM and LPIPS.
 
     Args:
         predicted: colour in 0..1.
         truth: holds the true images.
         there: cameras to judge; NaN where there is none.
+        lpips: the third of them; NaN where it is None.
     """
     if not there:
-        return float("nan"), float("nan")
+        return float("nan"), float("nan"), float("nan")
     images = truth.images.numpy()
     each = [ssim(predicted[camera], images[camera]) for camera in there]
-    return psnr(predicted[there], images[there]), float(np.mean(each))
+    apart = float("nan")
+    if lpips is not None:
+        given = torch.from_numpy(predicted[there]), truth.images[there]
+        with torch.inference_mode():
+            apart = float(lpips(*(x.to(lpips.shift) for x in given)).mean())
+    return psnr(predicted[there], images[there]), float(np.mean(each)), apart
 
 
 def _cameras(rig: CameraRig) -> list[int]:
@@ -100,8 +110,8 @@ def _cameras(rig: CameraRig) -> list[int]:
 class Judge:
     """A model and what is needed to judge it, loaded once for all scenes."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline
+    def __init__(self, pipeline: Pipeline, lpips: Lpips | None = None) -> None:
+        self.pipeline, self._lpips = pipeline, lpips
 
     @functools.cached_property
     def semantics(self) -> Semantics | None:
@@ -128,7 +138,7 @@ class Judge:
         truth, grid_size = frame.lidar, self.pipeline.depth_size
         flat = flat_road_depth(frame.rig, grid_size).reshape(-1)[truth.cells]
         predicted = said.depth_m.reshape(-1)
-        here = picture_errors(said.rgb, frame.rig, _cameras(frame.rig))
+        here = picture_errors(said.rgb, frame.rig, _cameras(frame.rig), self._lpips)
         return {
             "depth": _depth_row(predicted, truth),
             "every_depth": _depth_row(predicted, frame.every_lidar),
@@ -136,6 +146,7 @@ class Judge:
             "no_hit": np.isnan(predicted[truth.cells]).mean() if len(truth.cells) else np.nan,
             "psnr": here[0],
             "ssim": here[1],
+            "lpips": here[2],
             "seconds": said.seconds,
             **self._next_view(frame, said),
         }
@@ -143,16 +154,19 @@ class Judge:
     def _next_view(self, frame: Frame, said: Answer) -> Row:
         rig = frame.next_rig
         if rig is None:
-            return dict.fromkeys(("next_psnr", "next_ssim", "still_psnr", "still_ssim"), np.nan)
+            kinds = ("psnr", "ssim", "lpips")
+            return {f"{view}_{kind}": np.nan for view in ("next", "still") for kind in kinds}
         rgb = self.pipeline.render(said.field, rig).rgb.cpu().numpy()
-        moved = picture_errors(rgb, rig, _cameras(rig))
+        moved = picture_errors(rgb, rig, _cameras(rig), self._lpips)
         both = [camera for camera in _cameras(rig) if frame.rig.valid[camera]]
-        still = picture_errors(frame.rig.images.numpy(), rig, both)
+        still = picture_errors(frame.rig.images.numpy(), rig, both, self._lpips)
         return {
             "next_psnr": moved[0],
             "next_ssim": moved[1],
+            "next_lpips": moved[2],
             "still_psnr": still[0],
             "still_ssim": still[1],
+            "still_lpips": still[2],
         }
 
     def features(self, frame: Frame, said: Answer) -> FeatureErrors:

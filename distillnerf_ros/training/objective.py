@@ -16,6 +16,7 @@ from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.render.renderer import RayResult, propose, render_rays
 from distillnerf_ros.render.sampling import interval_probability
 from distillnerf_ros.training import losses
+from distillnerf_ros.training.lpips import Lpips
 from distillnerf_ros.training.samples import TrainSample, pool_depth
 from distillnerf_ros.training.surface import VoxelLabels
 from distillnerf_ros.voxels.field import VoxelField
@@ -53,6 +54,8 @@ class LossWeights:
     """Coarse cells that hold something, as seen from above."""
     rgb: float = 1.0
     """L1 + SSIM of the decoded colour."""
+    lpips: float = 0.1
+    """LPIPS of the decoded colour; only where its files are given."""
     virtual_depth: float = 0.3
     """Log error of the depth of virtual views."""
     virtual_rgb: float = 0.3
@@ -84,12 +87,14 @@ class Objective:
         semantics: the texts by which features are judged; None where samples have no features.
         views: cameras rendered per step.
         points: surface voxels, and lidar rays, per step.
+        lpips: what judges colour as eyes do; None where its files are not at hand.
     """
 
     weights: LossWeights = LossWeights()
     semantics: Semantics | None = None
     views: int = 2
     points: int = 6144
+    lpips: Lpips | None = None
 
     def __call__(
         self,
@@ -192,6 +197,8 @@ class Objective:
             "entropy": losses.entropy_loss(seen.result.weights),
             "rgb": seen.rgb_loss(),
         }
+        if self.lpips is not None:
+            terms["lpips"] = self.lpips(seen.rgb, seen.images).mean()
         if targets is not None and self.semantics is not None:
             maps = model.heads.features(seen.latent).permute(0, 3, 1, 2)
             maps = F.adaptive_avg_pool2d(maps, (targets.shape[2], targets.shape[3]))

@@ -34,10 +34,13 @@ class SceneScores:
         no_hit: (F,) share of the nearest lidar points at which nothing was hit.
         psnr: (F,) of the rendered colour, all cameras together, dB.
         ssim: (F,) mean over the cameras.
+        lpips: (F,) mean over the cameras; NaN if not judged.
         next_psnr: (F,) of the colour rendered where the next keyframe's cameras are.
         next_ssim: (F,) the same.
+        next_lpips: (F,) the same.
         still_psnr: (F,) of this keyframe's images held against the next one's.
         still_ssim: (F,) the same.
+        still_lpips: (F,) the same.
         seconds: (F, 3) of the stages.
         feature_squared: (F, C) mean squared error of each component; C = 0 if not judged.
         feature_mean_squared: (F, C) the same of the components' mean.
@@ -66,10 +69,13 @@ class SceneScores:
     no_hit: np.ndarray
     psnr: np.ndarray
     ssim: np.ndarray
+    lpips: np.ndarray
     next_psnr: np.ndarray
     next_ssim: np.ndarray
+    next_lpips: np.ndarray
     still_psnr: np.ndarray
     still_ssim: np.ndarray
+    still_lpips: np.ndarray
     seconds: np.ndarray
     feature_squared: np.ndarray
     feature_mean_squared: np.ndarray

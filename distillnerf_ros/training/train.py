@@ -22,6 +22,7 @@ from distillnerf_ros.training.dense_arguments import (
 )
 from distillnerf_ros.training.distributed import Processes
 from distillnerf_ros.training.feature_store import FeatureStore
+from distillnerf_ros.training.lpips import Lpips, add_lpips_arguments, lpips_files
 from distillnerf_ros.training.nuscenes_samples import NuScenesSamples
 from distillnerf_ros.training.objective import LossWeights, Objective
 from distillnerf_ros.training.pictures import draw_glance
@@ -177,6 +178,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TERM=WEIGHT",
         help="change a term's weight, such as entropy=0",
     )
+    add_lpips_arguments(parser)
     how.add_argument("--device", default="auto", help="auto, cpu or cuda:0")
     how.add_argument("--workers", type=int, default=1, help="processes that make glances")
     how.add_argument("--seed", type=int, default=0, help="of weights and order")
@@ -215,7 +217,9 @@ def run(args: argparse.Namespace) -> int:
         drop_camera=args.drop_camera,
         augment=not args.no_augment,
     )
-    objective = Objective(weights, semantics and semantics.to(device))
+    files = lpips_files(args)
+    lpips = Lpips.load(*files).to(device) if files else None
+    objective = Objective(weights, semantics and semantics.to(device), lpips=lpips)
     processes = Processes.join(device)
     trainer = Trainer(model, objective, schedule, device, args.seed, processes, args.half)
     try:

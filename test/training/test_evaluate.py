@@ -247,10 +247,13 @@ def scores(tokens: list[str]) -> SceneScores:
         no_hit=np.zeros(1),
         psnr=np.full(1, 20.0),
         ssim=np.full(1, 0.5),
+        lpips=np.full(1, np.nan),
         next_psnr=np.full(1, np.nan),
         next_ssim=np.full(1, np.nan),
+        next_lpips=np.full(1, np.nan),
         still_psnr=np.full(1, np.nan),
         still_ssim=np.full(1, np.nan),
+        still_lpips=np.full(1, np.nan),
         seconds=np.full((1, 3), 0.1),
         feature_squared=np.zeros((1, 0)),
         feature_mean_squared=np.zeros((1, 0)),
@@ -292,6 +295,7 @@ def test_parts_belong_to_weights_and_frames(tmp_path) -> None:
     assert folder == module.parts_folder(out, one, {"s": ["t"]})
     assert folder != module.parts_folder(out, two, {"s": ["t"]})
     assert folder != module.parts_folder(out, one, {"s": ["u"]})
+    assert folder != module.parts_folder(out, one, {"s": ["t"]}, (two,))
 
 
 def test_json_says_null_where_there_is_no_figure(tmp_path) -> None:

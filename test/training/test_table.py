@@ -1,5 +1,7 @@
 """The printed table: every figure finds its place, missing ones are dashes."""
 
+import dataclasses
+
 import numpy as np
 
 from distillnerf_ros.training.figures import figures
@@ -17,10 +19,11 @@ def one_scene() -> SceneScores:
     return SceneScores(
         tokens=np.array(["token"]),
         **{name: errors for name in ("depth", "every_depth", "flat_depth")},
-        **{name: nan for name in ("no_hit", "psnr", "ssim", "next_ssim")},
+        **{name: nan for name in ("no_hit", "psnr", "ssim", "lpips", "next_ssim", "next_lpips")},
         next_psnr=np.array([17.256]),
         still_psnr=np.array([14.0]),
         still_ssim=nan,
+        still_lpips=nan,
         seconds=np.array([[0.25, 0.15, 0.1]]),
         **{f"feature_{name}": np.zeros((1, 0)) for name in features},
         best=np.zeros((1, 17)),
@@ -50,3 +53,14 @@ def test_summary_of_one_scene() -> None:
     assert scene["d1"] == "0.750"
     assert scene["next"] == "17.26"
     assert scene["RayIoU"] == scene["feature"] == "-"
+
+
+def test_lpips_is_a_figure_where_it_was_judged() -> None:
+    scene = one_scene()
+    assert "lpips" not in figures({"street": scene}, (1, 1, 1))["reconstruction"]
+    judged = dataclasses.replace(scene, lpips=np.array([0.25]), next_lpips=np.array([0.5]))
+    content = figures({"street": judged}, (1, 1, 1))
+    assert content["reconstruction"]["lpips"] == 0.25
+    assert (
+        content["novel_view"]["lpips"] == content["scenes"]["street"]["novel_view"]["lpips"] == 0.5
+    )

@@ -36,13 +36,11 @@ _PLAUSIBLE_M = (0.5, 500.0)
 
 @runtime_checkable
 class MetricDepth(Protocol):
-    """Says depth in metres.
+    """Says depth in metres."""
 
-    Attributes:
-        name: tells its depth from that of any other network or setting, in a cache.
-    """
-
-    name: str
+    @property
+    def name(self) -> str:
+        """Tells its depth from that of any other network or setting, in a cache."""
 
     def fitted(self, stored: tuple[int, int]) -> tuple[int, int]:
         """Height and width at which an image of some stored size is best given."""

@@ -196,6 +196,19 @@ def test_load_reads_what_was_saved(tmp_path, network, pipeline, rig, field):
     assert again.semantics.clip == "made-up"
 
 
+def test_features_without_texts_can_be_asked_with_features_alone(network, pipeline, rig, field):
+    pca = pipeline.semantics.pca
+    wordless = Pipeline(Checkpoint(network, Semantics.without_texts("eyes", pca)), CPU)
+    assert wordless.occupancy(field).labels is None
+    with pytest.raises(QueryError, match="'eyes', which knows no texts; ask with a patch"):
+        wordless.query_text(field, ["a bus"])
+    query = torch.randn(1, 5)
+    hits = wordless.query_features(field, query, ["this"], 0.0)
+    expected = pipeline.query_features(field, query, ["this"], 0.0)
+    torch.testing.assert_close(hits.points_m, expected.points_m)
+    torch.testing.assert_close(hits.scores, expected.scores)
+
+
 def test_unknown_weights_and_devices_are_refused(tmp_path, network):
     with pytest.raises(CheckpointError, match="neither a file nor shipped"):
         Pipeline.load("no-such-weights", device="cpu")

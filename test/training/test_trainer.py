@@ -111,6 +111,18 @@ def test_every_parameter_learns_from_the_full_objective() -> None:
             assert parameter.grad.isfinite().all(), name
 
 
+def test_features_of_a_teacher_without_texts_are_trained_by_their_likeness_alone() -> None:
+    pca = Pca(torch.zeros(6), torch.eye(6)[:4], torch.ones(4), 1.0)
+    sample = ground_glance()
+    features = torch.rand(2, 4, 4, 8)
+    trainer = make_trainer(Objective(semantics=Semantics.without_texts("eyes", pca), points=64))
+    terms = trainer.train_step([dataclasses.replace(sample, features=features)])
+    assert terms["relevancy"] == terms["lifted_relevancy"] == 0
+    assert min(terms["features"], terms["point_features"], terms["lifted_features"]) > 0
+    head = trainer.model.heads.features
+    assert all(p.grad is not None and p.grad.any() for p in head.parameters())
+
+
 def test_a_loss_that_is_not_a_number_stops_with_step_and_term() -> None:
     trainer = make_trainer()
     sample = ground_glance()

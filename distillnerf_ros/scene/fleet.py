@@ -23,6 +23,7 @@ ALL_SCENES = "all"
 _OBJECT_STORE_BYTES = 100 << 20
 """Tasks hand over arguments and figures only; what they make goes to files."""
 _TICK_S = 0.5
+_STARTS = 3
 _OF_THE_MACHINE = [MemoryError, OSError, RuntimeError]
 """Errors that may not come again: memory, disk, network; PyTorch's of a GPU are the last."""
 
@@ -227,15 +228,29 @@ def _cluster(engine: Engine) -> Iterator[ModuleType]:
     if ray.is_initialized():
         yield ray
         return
-    try:
-        ray.init(**_init_arguments(engine))
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = engine.address or "this machine"
-        raise SceneError(f"Ray cannot be had at {where}: {error}") from error
+    _init(ray, engine)
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _init(ray: ModuleType, engine: Engine) -> None:
+    """Start Ray, or join it.
+
+    Raises:
+        SceneError: says where it is not to be had, and why.
+    """
+    # Ray gives its processes half a minute to start, which is too little on a busy machine.
+    for again in reversed(range(_STARTS if engine.address is None else 1)):
+        try:
+            ray.init(**_init_arguments(engine))
+            return
+        except Exception as error:  # Ray raises nothing narrower
+            ray.shutdown()
+            if not again:
+                where = engine.address or "this machine"
+                raise SceneError(f"Ray cannot be had at {where}: {error}") from error
 
 
 def _import_ray(here: bool) -> ModuleType:

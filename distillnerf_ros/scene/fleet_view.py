@@ -15,7 +15,7 @@ Describe = Callable[[Task], str]
 
 _MOST_LINES = 16
 """Scenes that a terminal shows at once."""
-_TERMINAL_S, _FILE_S = 1.0, 60.0
+_TERMINAL_S, _FILE_S = 3.0, 60.0
 """Time between two looks at the scenes."""
 
 

@@ -6,11 +6,12 @@ import os
 import shutil
 import sys
 import tempfile
+import types
 from pathlib import Path
 
 import pytest
 
-from distillnerf_ros.errors import ConfigError
+from distillnerf_ros.errors import ConfigError, SceneError
 from distillnerf_ros.scene import fit, fit_all, fleet
 from distillnerf_ros.scene.fleet import Engine, add_fleet_arguments, alone, run_tasks
 from distillnerf_ros.scene.fleet_task import Outcome, Task, events
@@ -271,6 +272,29 @@ def test_arguments_become_an_engine_and_tasks_of_one_scene(tmp_path, monkeypatch
     assert alone(args, scene="a") == {"out": tmp_path / "o", "all": None, "scene": "a"}
     assert parser.parse_args(["--all"]).all == "all"
     assert Engine.of(parser.parse_args([])) == Engine()
+
+
+def test_ray_may_need_a_second_start(monkeypatch):
+    calls = []
+
+    def init(**arguments) -> None:
+        calls.append(arguments["address"])
+        if calls.count("local") < fail:
+            raise Exception("timed out during startup")
+
+    ray = types.ModuleType("ray")
+    ray.init, ray.shutdown = init, lambda: calls.append("ended")
+    fail = 3
+    fleet._init(ray, Engine())
+    assert calls == ["local", "ended", "local", "ended", "local"]
+    fail, calls[:] = 9, []
+    with pytest.raises(SceneError, match="cannot be had at this machine: timed out"):
+        fleet._init(ray, Engine())
+    assert calls.count("local") == 3
+    calls[:] = []
+    with pytest.raises(SceneError, match="cannot be had at head:6379"):
+        fleet._init(ray, Engine("head:6379"))
+    assert calls == ["head:6379", "ended"]
 
 
 def test_ray_is_joined_by_address_or_started_for_this_machine_alone():

@@ -30,6 +30,7 @@ ROWS: dict[str, list[str]] = {
     ],
     "no look from above": ["--set", "voxels.birds_eye_channels=0"],
     "no decoder": ["--set", "render.decoder=false"],
+    "no paint": ["--set", "render.paint=false"],
     "no depth distillation": ["--lidar-only"],
     "no contraction": ["--set", "grid.linear=true"],
     "no direct 3D supervision": [

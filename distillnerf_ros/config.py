@@ -142,6 +142,9 @@ class RenderConfig:
     """3x3 layers of the decoder before its upsampling."""
     decoder_scale: int = 2
     """Upsampling factor from rays to image pixels."""
+    paint: bool = False
+    """Surfaces carry the colour of the pixels that see them, in every fine cell a linear function
+    of place; the paper has one latent per cell."""
     hit_opacity: float = 0.5
     """Opacity above which a ray has hit something; below, its depth is NaN."""
 
@@ -246,6 +249,7 @@ def tiny() -> ModelConfig:
             ray_cols=112,
             decoder_channels=48,
             decoder_layers=3,
+            paint=True,
         ),
         features=FeatureConfig(channels=24),
     )

@@ -4,6 +4,7 @@ import torch
 
 from distillnerf_ros.errors import ConfigError
 
+
 def resolve_device(name: str) -> torch.device:
     """Turn a device name into a device that is really there.
 

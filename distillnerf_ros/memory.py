@@ -10,9 +10,9 @@ def keep_memory() -> None:
     """Let the C library keep freed memory for reuse instead of giving it back to the system.
 
     Large tensors come fresh from the system each time otherwise, and clearing their pages costs a
-    seventh of a frame and a quarter of a training step on a CPU, at the same peak of memory.
-    Programs call this once, first; a library must not. Does nothing where the C library is not
-    glibc.
+    seventh of a frame and a quarter of a training step on a CPU. The price is a fifth more memory,
+    which does not grow over frames. Programs call this once, first; a library must not. Does
+    nothing where the C library is not glibc.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,5 +1,7 @@
 """DistillNeRF on one page: the paper's stages in order."""
 
+import functools
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -24,6 +26,7 @@ from distillnerf_ros.render.renderer import (
 from distillnerf_ros.voxels.complement import complement_density, pad_row
 from distillnerf_ros.voxels.field import FieldHeads, VoxelField
 from distillnerf_ros.voxels.grid import GridLayout, SparseGrid, build_grid
+from distillnerf_ros.voxels.paint import Paint, RayEnds
 from distillnerf_ros.voxels.sparse_conv import SparseVoxelNet
 from distillnerf_ros.voxels.splat import splat_mean
 
@@ -85,6 +88,7 @@ class DistillNeRF(nn.Module):
             self.heads,
             context,
             Visibility(rig.intrinsics, rig.ego_from_camera, rig.image_size, seen_m.detach()),
+            functools.partial(self.paint, rig=rig) if self.config.render.paint else None,
             fused.block_logit,
         )
 
@@ -114,7 +118,7 @@ class DistillNeRF(nn.Module):
         rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, (rows, cols))
         result, latent = self.render_latent(field, rays, shape)
         latent = latent.reshape(*shape, -1)
-        rgb = self.decode(latent)
+        rgb = self.decode(latent, self.surface(field, rig, result))
         features = self.heads.features(latent).permute(0, 3, 1, 2)
         there = rig.valid[:, None, None]
         return Rendered(
@@ -124,13 +128,55 @@ class DistillNeRF(nn.Module):
             torch.where(there[:, None], features, 0.0),
         )
 
-    def decode(self, latent: Float[Tensor, "N h w C"]) -> Float[Tensor, "N 3 H W"]:
-        """Colour in 0..1 of images of composited latents."""
+    def decode(
+        self, latent: Float[Tensor, "N h w C"], surface: Float[Tensor, "N 4 H W"] | None = None
+    ) -> Float[Tensor, "N 3 H W"]:
+        """Colour in 0..1 of images of composited latents and of what :meth:`surface` says."""
         logits = self.heads.rgb(latent).permute(0, 3, 1, 2)
         if self.decoder is None:
-            scale = self.config.render.decoder_scale
-            return torch.sigmoid(enlarged(logits, scale))
-        return self.decoder(latent.permute(0, 3, 1, 2), logits)
+            rgb = torch.sigmoid(enlarged(logits, self.config.render.decoder_scale))
+            return rgb if surface is None else rgb.lerp(surface[:, :3], surface[:, 3:])
+        return self.decoder(latent.permute(0, 3, 1, 2), logits, surface)
+
+    @torch.no_grad()
+    def surface(
+        self, field: VoxelField, rig: CameraRig, result: RayResult
+    ) -> Float[Tensor, "N 4 H W"] | None:
+        """Colour of the end of each pixel's ray, and whether it is known; None without paint."""
+        if field.paint is None:
+            return None
+        rgb, known = field.paint(self._ends(rig, result))
+        maps = torch.cat([rgb, known[:, None].float()], dim=1)
+        rows, cols = self.config.backbone.image_height_px, self.config.backbone.image_width_px
+        return maps.reshape(len(rig.names), rows, cols, 4).permute(0, 3, 1, 2)
+
+    @torch.no_grad()
+    def paint(self, field: VoxelField, rig: CameraRig) -> Paint:
+        """Give the surfaces the colour of the pixels whose rays end there in the field.
+
+        Args:
+            field: whose geometry counts.
+            rig: the glance it was made of.
+        """
+        grid_size = (self.config.render.ray_rows, self.config.render.ray_cols)
+        rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, grid_size)
+        probability = image_proposals(field, rays, self.edges_m, (len(rig.names), *grid_size))
+        samples = self.config.render.fine_samples
+        result = render_rays(field, rays, probability, self.edges_m, samples)
+        rgb = rig.images.permute(0, 2, 3, 1).reshape(-1, 3)
+        return Paint.fit(field.grid, self._ends(rig, result), rgb)
+
+    def _ends(self, rig: CameraRig, result: RayResult) -> RayEnds:
+        """Where every image pixel's ray ends: as deep as the ray that was marched near it."""
+        scale = self.config.render.decoder_scale
+        rows, cols = self.config.render.ray_rows, self.config.render.ray_cols
+        maps = torch.stack([result.median_m, result.opacity], dim=1)
+        maps = maps.reshape(len(rig.names), rows, cols, 2)
+        maps = maps.repeat_interleave(scale, 1).repeat_interleave(scale, 2).reshape(-1, 2)
+        size = (rows * scale, cols * scale)
+        rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, size)
+        hit = maps[:, 1] >= self.config.render.hit_opacity
+        return RayEnds(rays.at(maps[:, :1])[:, 0], rays.directions, hit)
 
     def render_latent(
         self, field: VoxelField, rays: Rays, shape: tuple[int, int, int]

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from distillnerf_ros.cameras import CameraRig
+from distillnerf_ros.cameras import CameraRig, camera_rays
 from distillnerf_ros.config import (
     BackboneConfig,
     ModelConfig,
@@ -208,6 +208,7 @@ def test_every_parameter_of_tiny_learns(make_rig):
         ["fine_depth.candidates=1"],
         ["voxels.complement=false", "voxels.completion=false"],
         ["render.decoder=false"],
+        ["render.paint=false"],
         ["grid.linear=true"],
         ["voxels.birds_eye_channels=0"],
         ['backbone.encoder="resnet10t"'],
@@ -223,6 +224,28 @@ def test_each_component_can_be_switched(switch, make_rig):
         n for n, p in model.named_parameters() if p.grad is not None and p.grad.isnan().any()
     ]
     assert broken == []
+
+
+def test_the_glance_is_painted_on_what_it_shows(make_rig):
+    """A camera of the glance finds a colour in every pixel, another one where those looked."""
+    model = build(shrunk(tiny(), (32, 64)))
+    rig = make_rig((32, 64), count=2)
+    color = torch.tensor([0.2, 0.5, 0.8])[:, None, None]
+    rig = dataclasses.replace(rig, images=color.expand_as(rig.images).contiguous())
+    rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, (16, 32))
+    with torch.no_grad():
+        field = model.encode(rig)
+        seen = model.surface(field, rig, model.render_latent(field, rays, (2, 16, 32))[0])
+        turned = rig.ego_from_camera @ torch.diag(torch.tensor([-1.0, 1.0, -1.0, 1.0]))
+        behind = dataclasses.replace(rig, ego_from_camera=turned)
+        rays = camera_rays(rig.intrinsics, turned, rig.image_size, (16, 32))
+        result = model.render_latent(field, rays, (2, 16, 32))[0]
+        unseen = model.surface(field, behind, result)
+    assert seen[:, 3].mean() > 0.98
+    assert unseen[:, 3].mean() < 0.9
+    for maps in (seen, unseen):
+        wanted = color * maps[:, 3:]
+        torch.testing.assert_close(maps[:, :3], wanted, atol=1e-3, rtol=0)
 
 
 def test_without_contraction_space_ends(make_rig):

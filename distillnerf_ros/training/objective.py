@@ -312,7 +312,7 @@ def _render(model: DistillNeRF, field: VoxelField, rig: CameraRig, depth_m: Tens
     rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, shape[1:])
     result, latent = model.render_latent(field, rays, shape)
     latent = latent.reshape(*shape, -1)
-    rgb = model.decode(latent)
+    rgb = model.decode(latent, model.surface(field, rig, result))
     return _Seen(result, latent, rgb, depth_m, rig.images)
 
 

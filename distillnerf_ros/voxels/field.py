@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from distillnerf_ros.cameras.visibility import Visibility
 from distillnerf_ros.voxels.grid import SparseGrid, gather_rows
+from distillnerf_ros.voxels.paint import Paint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +81,8 @@ class VoxelField:
         heads: maps latents (C_f + C_c) to colour and foundation features.
         context: (C,) one vector of the whole glance, for the sky.
         visibility: which part of space the cameras saw.
+        painter: makes the colour of the surfaces that the glance shows; None where colour comes
+            from the latents alone.
         block_logit: (coarse cells,) that something is in each coarse cell, for training; None
             where nothing looks from above.
     """
@@ -90,6 +94,7 @@ class VoxelField:
     heads: FieldHeads
     context: Float[Tensor, " context"]
     visibility: Visibility
+    painter: Callable[["VoxelField"], Paint] | None = None
     block_logit: Float[Tensor, " cells"] | None = None
 
     def __call__(
@@ -144,6 +149,11 @@ class VoxelField:
         f = self.grid.layout.factor
         cells = self.slot_density.detach().reshape(-1, 2, f // 2, 2, f // 2, 2, f // 2)
         return cells.amax(dim=(2, 4, 6)).reshape(-1)
+
+    @functools.cached_property
+    def paint(self) -> Paint | None:
+        """Colour of surfaces, made when it is first asked for; None where there is no painter."""
+        return None if self.painter is None else self.painter(self)
 
     def sky_latent(self, directions: Float[Tensor, "R 3"]) -> Float[Tensor, "R C"]:
         """Latent of what lies beyond everything, by direction of view."""

@@ -7,9 +7,10 @@ from distillnerf_ros.config import RenderConfig
 from distillnerf_ros.render.decoder import RgbDecoder
 
 
-def decoder(scale: int = 2) -> RgbDecoder:
+def decoder(scale: int = 2, paint: bool = False) -> RgbDecoder:
     torch.manual_seed(0)
-    return RgbDecoder(RenderConfig(decoder_channels=16, decoder_layers=2, decoder_scale=scale), 5)
+    config = RenderConfig(decoder_channels=16, decoder_layers=2, decoder_scale=scale, paint=paint)
+    return RgbDecoder(config, 5)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3])
@@ -34,3 +35,17 @@ def test_the_linear_read_out_is_the_colour_before_the_convolutions_have_learned(
     logits = torch.full((1, 3, 4, 4), 1.5)
     rgb = untaught(torch.randn(1, 5, 4, 4), logits)
     torch.testing.assert_close(rgb, torch.sigmoid(torch.full((1, 3, 8, 8), 1.5)))
+
+
+def test_colour_of_surfaces_is_believed_where_it_is_known():
+    sure = decoder(paint=True)
+    torch.nn.init.zeros_(sure.belief.weight)
+    torch.nn.init.constant_(sure.belief.bias, 50.0)
+    surface = torch.rand(1, 4, 8, 8)
+    surface[:, 3] = torch.rand(1, 8, 8) > 0.5
+    latent, logits = torch.randn(1, 5, 4, 4), torch.randn(1, 3, 4, 4)
+    rgb = sure(latent, logits, surface)
+    known = surface[:, 3:].bool().expand(-1, 3, -1, -1)
+    torch.testing.assert_close(rgb[known], surface[:, :3][known])
+    torch.nn.init.constant_(sure.belief.bias, -50.0)
+    torch.testing.assert_close(rgb[~known], sure(latent, logits, surface)[~known])

@@ -1,0 +1,107 @@
+"""Colour of surfaces and of the sky: in every cell a linear function of place.
+
+A cell of 0.4 m next to the vehicle covers hundreds of pixels. One colour per cell limits the
+pictures of a street to 25 dB even where all geometry is known; a linear function, to 29.7 dB.
+"""
+
+import dataclasses
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int, Int32
+from torch import Tensor
+
+from distillnerf_ros.voxels.grid import SparseGrid, gather_rows
+
+RIDGE = 0.005
+"""Added to the sum of squared offsets (in cells) of a fit: a slope must be borne out by pixels
+that are apart."""
+SKY_CELLS = (120, 60)
+"""Cells of the sky by azimuth and by elevation: 3 degrees each."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RayEnds:
+    """Where P rays end.
+
+    Attributes:
+        points_m: (P, 3) ego metres; any number where a ray ends in the sky.
+        directions: (P, 3) in the ego frame, of any length.
+        hit: (P,) False where a ray ends in the sky.
+    """
+
+    points_m: Float[Tensor, "P 3"]
+    directions: Float[Tensor, "P 3"]
+    hit: Bool[Tensor, " P"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Paint:
+    """Colour where rays end, of all that some camera saw.
+
+    The fine cells of the occupied coarse voxels are numbered by their slots; those of the sky
+    follow.
+
+    Attributes:
+        grid: the voxels.
+        rows: (slots + sky cells + 1,) row of each cell; the last row where there is no colour.
+        fits: (R + 1, 4, 3) colour in the middle of each cell, then its slopes across the cell.
+    """
+
+    grid: SparseGrid
+    rows: Int32[Tensor, " cells"]
+    fits: Float[Tensor, "R 4 3"]
+
+    @classmethod
+    @torch.no_grad()
+    def fit(cls, grid: SparseGrid, ends: RayEnds, rgb: Float[Tensor, "P 3"]) -> "Paint":
+        """Least squares in every cell in which rays end.
+
+        Args:
+            grid: the voxels.
+            ends: of the rays of pixels.
+            rgb: the pixels' colour in 0..1.
+        """
+        cells, basis = _places(grid, ends)
+        last = _cell_count(grid)
+        seen = torch.zeros(last + 1, dtype=torch.bool, device=rgb.device)
+        seen[cells] = True
+        seen[last] = False
+        rows = torch.where(seen, seen.cumsum(0) - 1, seen.sum()).int()
+        products = basis[:, :, None] * torch.cat([basis, rgb], dim=1)[:, None, :]
+        sums = basis.new_zeros(int(rows[last]) + 1, 4, 7).index_add_(0, rows[cells], products)
+        ridge = torch.tensor([1e-6, RIDGE, RIDGE, RIDGE], device=rgb.device).diag()
+        return cls(grid, rows, torch.linalg.solve(sums[..., :4] + ridge, sums[..., 4:]))
+
+    @torch.no_grad()
+    def __call__(self, ends: RayEnds) -> tuple[Float[Tensor, "P 3"], Bool[Tensor, " P"]]:
+        """Colour in 0..1, and whether there is any; black where there is none."""
+        cells, basis = _places(self.grid, ends)
+        rows = gather_rows(self.rows, cells)
+        known = rows < len(self.fits) - 1
+        rgb = torch.einsum("pb,pbc->pc", basis, gather_rows(self.fits, rows)).clamp(0, 1)
+        return rgb * known[:, None], known
+
+
+def _cell_count(grid: SparseGrid) -> int:
+    return grid.fine_table.numel() + math.prod(SKY_CELLS)
+
+
+def _places(grid: SparseGrid, ends: RayEnds) -> tuple[Int[Tensor, " P"], Float[Tensor, "P 4"]]:
+    """Cell of each end, and one and its offsets from the middle of the cell, in cells."""
+    layout, slots = grid.layout, grid.fine_table.numel()
+    per_axis = ends.points_m.new_tensor(layout.coarse_shape) * layout.factor
+    place = (layout.contraction.contract(ends.points_m) + 1) / 2 * per_axis
+    cell = grid.slots(*layout.locate(ends.points_m)).long()
+    cell = torch.where(cell < slots, cell, _cell_count(grid))
+    x, y, z = ends.directions.unbind(-1)
+    turns = torch.stack([torch.atan2(y, x) / math.tau, torch.atan2(z, x.hypot(y)) / math.pi], -1)
+    sky = (turns + 0.5) * turns.new_tensor(SKY_CELLS)
+    columns, lines = (
+        s.long().clamp(0, n - 1) for s, n in zip(sky.unbind(-1), SKY_CELLS, strict=True)
+    )
+    sky_cell = slots + columns * SKY_CELLS[1] + lines
+    place = torch.where(ends.hit[:, None], place, torch.nn.functional.pad(sky, (0, 1)))
+    offsets = (place - place.floor() - 0.5).nan_to_num(0.0)
+    basis = torch.cat([torch.ones_like(offsets[:, :1]), offsets], dim=1)
+    return torch.where(ends.hit, cell, sky_cell), basis

@@ -73,16 +73,33 @@ def train(
             rate = trainer.schedule.rate(trainer.step)
             progress.add(trainer.step, terms, learning_rate=rate)
             if trainer.step % trainer.schedule.save_every == 0 and writes:
-                trainer.save_state(out / "state.safetensors")
-                model = trainer.averaged_model()
-                save_checkpoint(out / "weights.safetensors", model, semantics)
-                model = model.to(trainer.device)
+                model = _keep(trainer, out, semantics, torch.float32).to(trainer.device)
                 picture = draw_glance(model, first.to(trainer.device))
                 progress.show(trainer.step, "glance", picture)
     if writes:
+        _keep(trainer, out, semantics, torch.float16)
+
+
+def _keep(
+    trainer: Trainer, out: Path, semantics: Semantics | None, dtype: torch.dtype
+) -> DistillNeRF:
+    """Write state and weights; returns the averaged model.
+
+    Raises:
+        TrainingError: they cannot be written; the last ones are still there.
+    """
+    from safetensors import SafetensorError
+
+    model = trainer.averaged_model()
+    try:
         trainer.save_state(out / "state.safetensors")
-        model = trainer.averaged_model()
-        save_checkpoint(out / "weights.safetensors", model, semantics, torch.float16)
+        save_checkpoint(out / "weights.safetensors", model, semantics, dtype)
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(
+            f"the state in {out} cannot be written ({error}); make room on the disk and run the "
+            "same command again: it goes on from the last state"
+        ) from error
+    return model
 
 
 def _shares(

@@ -61,6 +61,19 @@ def test_without_lidar_colour_alone_is_fitted(scene_log, scene_config, fit_setti
     assert set(fitter.take_step(0.0)) == {"rgb", "transience", "half"}
 
 
+def test_cameras_that_share_no_view_are_fitted_to_colour_alone(
+    scene_log, scene_config, fit_settings
+):
+    # Half of what a camera sees is arctan(8 / 12) = 34 degrees; they look back to back.
+    ahead = scene_log.scene_from_camera[:2, :3, 2]
+    assert torch.rad2deg((ahead[0] @ ahead[1]).acos()) > 2 * 34
+    log = dataclasses.replace(scene_log, sweeps=None)
+    fitter = Fitter(log, scene_config, fit_settings, CPU)
+    colour = [fitter.take_step(0.0)["rgb"] for _ in range(16)]
+    assert sum(colour[-4:]) < sum(colour[:4])
+    assert all(value.isfinite().all() for value in fitter.field.parameters())
+
+
 def test_sky_and_features_are_fitted_where_given(scene_log, scene_config, fit_settings):
     sky = torch.ones(8, 12, 16, dtype=torch.bool)
     log = dataclasses.replace(scene_log, sky=sky, sweeps=None)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from distillnerf_ros.cameras import camera_rays
+from distillnerf_ros.data.lidar import project
 from distillnerf_ros.render.renderer import RayResult
 from distillnerf_ros.training.losses import rgb_loss
 from distillnerf_ros.training.objective import _Seen
@@ -76,4 +78,18 @@ def test_a_glance_without_lidar_has_no_lidar_terms_and_trains() -> None:
     terms = trainer.train_step([sample])
     assert {"depth", "rgb", "occupancy"} <= set(terms)
     assert not {"lidar_depth", "line_of_sight", "lidar_occupancy"} & set(terms)
+    assert all(p.isfinite().all() for p in trainer.model.parameters())
+
+
+def test_cameras_that_share_no_view_train() -> None:
+    sample = ground_glance()
+    rays = camera_rays(sample.rig.intrinsics, sample.rig.ego_from_camera, (32, 64), (32, 64))
+    points = rays.at(sample.depth_m.reshape(-1, 1))[:, 0].reshape(2, -1, 3)
+    for camera in range(2):
+        seen_by_other = points[1 - camera][points[1 - camera].isfinite().all(1)]
+        assert (project(seen_by_other, sample.rig, camera)[1] < 0).all()  # all lie behind it
+    trainer = make_trainer()
+    terms = [trainer.train_step([sample]) for _ in range(3)]
+    assert all(value < float("inf") for value in terms[-1].values())
+    assert terms[-1]["coarse_depth"] > 0
     assert all(p.isfinite().all() for p in trainer.model.parameters())

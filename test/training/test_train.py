@@ -1,6 +1,7 @@
 """The verb: a folder that resumes, data-parallel work, messages."""
 
 import dataclasses
+import errno
 import os
 import subprocess
 import sys
@@ -10,8 +11,9 @@ import pytest
 import torch
 
 from distillnerf_ros.checkpoint import load_checkpoint
-from distillnerf_ros.errors import ConfigError
+from distillnerf_ros.errors import ConfigError, TrainingError
 from distillnerf_ros.training.train import loss_weights, train
+from distillnerf_ros.training.trainer import Trainer
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_trainer import ground_glance, make_trainer
@@ -97,6 +99,26 @@ def test_a_run_leaves_weights_curve_and_pictures_and_goes_on(tmp_path: Path) -> 
     assert (tmp_path / "cut" / "pictures" / "glance_000003.png").stat().st_size > 1000
     loaded = load_checkpoint(str(tmp_path / "cut" / "weights.safetensors"))
     assert loaded.model.config == whole.model.config
+
+
+def test_a_full_disk_keeps_the_last_state(tmp_path: Path, monkeypatch) -> None:
+    def trained(steps: int) -> Trainer:
+        trainer = make_trainer()
+        trainer.schedule = dataclasses.replace(trainer.schedule, steps=steps)
+        train(trainer, Glances(), tmp_path, None, workers=0)
+        return trainer
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    trained(1)
+    before = (tmp_path / "state.safetensors").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", full)
+        with pytest.raises(TrainingError, match=r"No space left.*make room"):
+            trained(2)
+    assert (tmp_path / "state.safetensors").read_bytes() == before
+    assert trained(2).step == 2
 
 
 def test_loss_weights_are_changed_by_name() -> None:

@@ -68,6 +68,14 @@ def test_the_host_waits_once_per_set_of_voxels(looking_down, make_rig, monkeypat
     )
 
 
+def test_paint_asks_how_many_cells_are_painted(looking_down, make_rig, monkeypatch):
+    monkeypatch.setattr(CameraRig, "_check_calibration", lambda rig: None)
+    rig, model = make_rig(), looking_down.model
+    field = looking_down.encode(rig)
+    work = {("voxels/paint.py", "fit", "a value is read"): 1}
+    assert waits_of(lambda: model.paint(field, rig)) == Counter(work)
+
+
 def test_occupancy_without_labels_waits_for_nothing(looking_down, make_rig):
     field = looking_down.encode(make_rig())
     looking_down.occupancy(field)  # makes the tables of constants

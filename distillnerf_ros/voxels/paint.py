@@ -16,8 +16,8 @@ from distillnerf_ros.voxels.grid import SparseGrid, gather_rows
 RIDGE = 0.005
 """Added to the sum of squared offsets (in cells) of a fit: a slope must be borne out by pixels
 that are apart."""
-SKY_CELLS = (120, 60)
-"""Cells of the sky by azimuth and by elevation: 3 degrees each."""
+SKY_CELLS = (240, 120)
+"""Cells of the sky by azimuth and by elevation: 1.5 degrees each."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +70,9 @@ class Paint:
         rows = torch.where(seen, seen.cumsum(0) - 1, seen.sum()).int()
         products = basis[:, :, None] * torch.cat([basis, rgb], dim=1)[:, None, :]
         sums = basis.new_zeros(int(rows[last]) + 1, 4, 7).index_add_(0, rows[cells], products)
-        ridge = torch.tensor([1e-6, RIDGE, RIDGE, RIDGE], device=rgb.device).diag()
-        return cls(grid, rows, torch.linalg.solve(sums[..., :4] + ridge, sums[..., 4:]))
+        ridge = RIDGE * torch.eye(4, device=rgb.device)
+        ridge[0, 0] = 1e-6
+        return cls(grid, rows, torch.linalg.solve_ex(sums[..., :4] + ridge, sums[..., 4:]).result)
 
     @torch.no_grad()
     def __call__(self, ends: RayEnds) -> tuple[Float[Tensor, "P 3"], Bool[Tensor, " P"]]:
@@ -89,19 +90,18 @@ def _cell_count(grid: SparseGrid) -> int:
 
 def _places(grid: SparseGrid, ends: RayEnds) -> tuple[Int[Tensor, " P"], Float[Tensor, "P 4"]]:
     """Cell of each end, and one and its offsets from the middle of the cell, in cells."""
-    layout, slots = grid.layout, grid.fine_table.numel()
-    per_axis = ends.points_m.new_tensor(layout.coarse_shape) * layout.factor
-    place = (layout.contraction.contract(ends.points_m) + 1) / 2 * per_axis
-    cell = grid.slots(*layout.locate(ends.points_m)).long()
+    slots = grid.fine_table.numel()
+    cell = grid.slots(*grid.layout.locate(ends.points_m)).long()
     cell = torch.where(cell < slots, cell, _cell_count(grid))
     x, y, z = ends.directions.unbind(-1)
-    turns = torch.stack([torch.atan2(y, x) / math.tau, torch.atan2(z, x.hypot(y)) / math.pi], -1)
-    sky = (turns + 0.5) * turns.new_tensor(SKY_CELLS)
+    column = (torch.atan2(y, x) / math.tau + 0.5) * SKY_CELLS[0]
+    line = (torch.atan2(z, x.hypot(y)) / math.pi + 0.5) * SKY_CELLS[1]
     columns, lines = (
-        s.long().clamp(0, n - 1) for s, n in zip(sky.unbind(-1), SKY_CELLS, strict=True)
+        p.long().clamp(0, n - 1) for p, n in zip((column, line), SKY_CELLS, strict=True)
     )
     sky_cell = slots + columns * SKY_CELLS[1] + lines
-    place = torch.where(ends.hit[:, None], place, torch.nn.functional.pad(sky, (0, 1)))
+    sky = torch.stack([column, line, torch.full_like(line, 0.5)], dim=-1)
+    place = torch.where(ends.hit[:, None], grid.layout.places(ends.points_m), sky)
     offsets = (place - place.floor() - 0.5).nan_to_num(0.0)
     basis = torch.cat([torch.ones_like(offsets[:, :1]), offsets], dim=1)
     return torch.where(ends.hit, cell, sky_cell), basis

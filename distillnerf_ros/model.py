@@ -72,7 +72,7 @@ class DistillNeRF(nn.Module):
         seen_m = torch.where(
             coarse.opacity < self.config.render.hit_opacity,
             torch.inf,
-            coarse.depth_m,
+            self.coarse_depth.median_m(coarse),
         )
         return VoxelField(
             fused.grid,
@@ -205,9 +205,15 @@ class DistillNeRF(nn.Module):
     def _hit_depth(
         self, field: VoxelField, rays: Rays, result: RayResult, there: Bool[Tensor, "N h w"]
     ) -> Tensor:
-        """Median depth, NaN where the ray hits nothing; the pictures know best where sky is."""
-        sky = field.visibility.sky(rays)
-        limit = torch.where(sky.isnan(), self.config.render.hit_opacity, SURE_OPACITY)
-        limit = torch.where(sky == 1, DOUBTFUL_OPACITY, limit)
+        """Depth, NaN where the ray hits nothing.
+
+        In the glance's own pictures the field's median depth and what the picture alone says err
+        differently: their geometric mean is nearer than either. Pictures know best where sky is.
+        """
+        told = field.visibility.surface_m(rays)
+        limit = torch.where(told.isfinite(), SURE_OPACITY, self.config.render.hit_opacity)
+        limit = torch.where(told.isinf(), DOUBTFUL_OPACITY, limit)
         hit = (result.opacity >= limit).reshape(there.shape) & there
-        return torch.where(hit, result.median_m.reshape(there.shape), torch.nan)
+        both = (told * result.median_m).sqrt()
+        depth = torch.where(told.isfinite(), both, result.median_m)
+        return torch.where(hit, depth.reshape(there.shape), torch.nan)

@@ -26,12 +26,12 @@ class Visibility:
     depth_m: Float[Tensor, "M h w"]
 
     @exactly
-    def sky(self, rays: Rays) -> Float[Tensor, " R"]:
-        """Whether rays end in the sky, by the pictures of the cameras that they start from.
+    def surface_m(self, rays: Rays) -> Float[Tensor, " R"]:
+        """Depth of rays by the pictures of the cameras that they start from.
 
         Returns:
-            (R,) 1 for sky, 0 for a surface, NaN where no camera stands at a ray's origin (within
-            5 cm) or the ray leaves its picture.
+            (R,) infinite for sky, NaN where no camera stands at a ray's origin (within 5 cm) or
+            the ray leaves its picture.
         """
         answer = torch.full_like(rays.origins[:, 0], torch.nan)
         for k, pose, depth in zip(
@@ -39,8 +39,7 @@ class Visibility:
         ):
             here = (rays.origins - pose[:3, 3]).abs().amax(dim=-1) < 0.05
             inside, index = self._pixels(k, rays.directions @ pose[:3, :3], depth)
-            sky = depth.reshape(-1)[index].isinf().to(answer)
-            answer = torch.where(here & inside, sky, answer)
+            answer = torch.where(here & inside, depth.reshape(-1)[index], answer)
         return answer
 
     @exactly

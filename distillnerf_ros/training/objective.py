@@ -123,7 +123,7 @@ class Objective:
         view = torch.randperm(len(rig.names), generator=generator)[: self.views]
         view = view.to(depth.device)
         features = None if sample.features is None else sample.features[sample.rig.valid][view]
-        seen = _render(model, field, _views(rig, view), depth[view])
+        seen = _render(model, field, _views(rig, view), depth[view], bare=len(view) // 2)
         terms |= self._view_terms(model, seen, features)
         if sample.virtual is not None:
             target = pool_depth(sample.virtual.depth_m, grid_size)
@@ -306,13 +306,22 @@ class _Seen:
         return losses.rgb_loss(self.rgb, images) / share
 
 
-def _render(model: DistillNeRF, field: VoxelField, rig: CameraRig, depth_m: Tensor) -> _Seen:
-    """Render a rig's views; its images and the depth are what they should be."""
+def _render(
+    model: DistillNeRF, field: VoxelField, rig: CameraRig, depth_m: Tensor, bare: int = 0
+) -> _Seen:
+    """Render a rig's views; its images and the depth are what they should be.
+
+    The first ``bare`` views are decoded without paint: their own pixels would be handed to them,
+    and latents would never learn colour.
+    """
     shape = (depth_m.shape[0], depth_m.shape[1], depth_m.shape[2])
     rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, shape[1:])
     result, latent = model.render_latent(field, rays, shape)
     latent = latent.reshape(*shape, -1)
-    rgb = model.decode(latent, model.surface(field, rig, result))
+    surface = model.surface(field, rig, result)
+    if surface is not None:
+        surface[:bare] = 0
+    rgb = model.decode(latent, surface)
     return _Seen(result, latent, rgb, depth_m, rig.images)
 
 

@@ -62,3 +62,19 @@ def test_weights_are_the_shares_of_the_opacity():
     coarse = CoarseDepthNet(tiny().coarse_depth, 4, 0.8)(torch.randn(2, 4, 3, 5))
     assert coarse.weights.shape == (2, 3, 5, 62)
     torch.testing.assert_close(coarse.weights.sum(-1), coarse.opacity)
+
+
+def test_the_median_has_the_least_expected_relative_error():
+    """Against a search over depths, each bin's weight spread evenly over the bin."""
+    net = CoarseDepthNet(tiny().coarse_depth, 4, 0.8)
+    torch.manual_seed(1)
+    torch.nn.init.normal_(net.logits.weight, std=2.0)
+    coarse = net(torch.randn(1, 4, 3, 4))
+    within = (torch.arange(50) + 0.5) / 50
+    places = net.edges_m[:-1, None] + within * net.edges_m.diff()[:, None]
+    middles = (net.edges_m[1:] + net.edges_m[:-1]) / 2
+    depths = torch.linspace(0.5, 119.0, 4000)
+    miss = (depths[:, None, None] - places).abs().mean(-1) / middles
+    least = (coarse.weights[..., None, :] * miss).sum(-1)
+    best = depths[least.argmin(-1)]
+    torch.testing.assert_close(net.median_m(coarse), best, atol=0.04, rtol=0.01)

@@ -244,7 +244,7 @@ def test_a_wrong_view_is_refused(vehicle, node, request_, message):
 def test_standing_queries_by_topic(vehicle, node):
     points = vehicle.listen(PointCloud2, f"{ME}/query/points")
     markers = vehicle.listen(MarkerArray, f"{ME}/query/markers")
-    assert set_parameter(vehicle, "query_threshold", 0.01).successful
+    assert set_parameter(vehicle, "query_threshold", 1e-6).successful
     publisher = vehicle.node.create_publisher(String, f"{ME}/query/text", 10)
     wait_until(lambda: publisher.get_subscription_count())
     publisher.publish(String(data="delivery van, somebody walking"))

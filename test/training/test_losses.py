@@ -162,7 +162,7 @@ def glance_field(density: float) -> VoxelField:
         heads,
         torch.zeros(1),
         sky,
-        logit.requires_grad_(),
+        block_logit=logit.requires_grad_(),
     )
 
 

@@ -132,7 +132,13 @@ def _shares(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; resumes")
-    model = parser.add_argument_group("the model")
+    _add_model_arguments(parser.add_argument_group("the model"))
+    _add_data_arguments(parser.add_argument_group("what to train on"))
+    _add_step_arguments(parser.add_argument_group("how"))
+    add_lpips_arguments(parser)
+
+
+def _add_model_arguments(model: argparse._ArgumentGroup) -> None:
     model.add_argument("--preset", choices=sorted(PRESETS), default="tiny")
     model.add_argument(
         "--set",
@@ -147,7 +153,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="pretrained encoder: a file, or hub (presets with one)",
     )
-    data = parser.add_argument_group("what to train on")
+
+
+def _add_data_arguments(data: argparse._ArgumentGroup) -> None:
     data.add_argument("--data", choices=("world", "nuscenes"), default="world")
     data.add_argument("--first-seed", type=int, default=20_000, help="world: first scene's seed")
     data.add_argument("--scenes", type=int, default=200, help="world: number of scenes")
@@ -171,7 +179,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="nuscenes: features that 'distillnerf teach' made; default: the shipped CLIP's",
     )
     data.add_argument("--cache", type=Path, help="folder that keeps what was rendered")
-    how = parser.add_argument_group("how")
+
+
+def _add_step_arguments(how: argparse._ArgumentGroup) -> None:
     how.add_argument("--steps", type=int, default=4000)
     how.add_argument("--batch", type=int, default=1, help="glances per step and process")
     how.add_argument(
@@ -195,7 +205,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TERM=WEIGHT",
         help="change a term's weight, such as entropy=0",
     )
-    add_lpips_arguments(parser)
     how.add_argument("--device", default="auto", help="auto, cpu or cuda:0")
     how.add_argument("--workers", type=int, default=1, help="processes that make glances")
     how.add_argument("--seed", type=int, default=0, help="of weights and order")

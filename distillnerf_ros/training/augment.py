@@ -4,6 +4,8 @@ import dataclasses
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
 
 from distillnerf_ros.cameras import CameraRig
 from distillnerf_ros.training.samples import TrainSample, View
@@ -22,17 +24,23 @@ def augment(sample: TrainSample, generator: torch.Generator, drop_camera: float)
     draw = torch.rand(8, generator=generator)
     if draw[0] < 0.5:
         sample = mirrored(sample)
-    gain, contrast = 0.8 + 0.4 * draw[1], 0.8 + 0.4 * draw[2]
-    tint = 0.95 + 0.1 * draw[3:6]
-    images = sample.rig.images
-    images = images.lerp(F.avg_pool2d(images, 3, 1, 1, count_include_pad=False), 0.8 * draw[7])
-    images = images * gain * tint[:, None, None]
-    images = ((images - 0.5) * contrast + 0.5).clamp(0, 1)
-    rig = dataclasses.replace(sample.rig, images=images)
+    rig, virtual = _recoloured(sample.rig, draw), sample.virtual
+    if virtual is not None:
+        virtual = dataclasses.replace(virtual, rig=_recoloured(virtual.rig, draw))
     if draw[6] < drop_camera:
         lost = int(torch.randint(len(rig.names), (1,), generator=generator))
         rig = rig.without(rig.names[lost])
-    return dataclasses.replace(sample, rig=rig)
+    return dataclasses.replace(sample, rig=rig, virtual=virtual)
+
+
+def _recoloured(rig: CameraRig, draw: Float[Tensor, " 8"]) -> CameraRig:
+    """Blurred, and with another gain, tint and contrast; the same for all views of a glance."""
+    gain, contrast = 0.8 + 0.4 * draw[1], 0.8 + 0.4 * draw[2]
+    tint = 0.95 + 0.1 * draw[3:6]
+    images = rig.images
+    images = images.lerp(F.avg_pool2d(images, 3, 1, 1, count_include_pad=False), 0.8 * draw[7])
+    images = images * gain * tint[:, None, None]
+    return dataclasses.replace(rig, images=((images - 0.5) * contrast + 0.5).clamp(0, 1))
 
 
 def mirrored(sample: TrainSample) -> TrainSample:

@@ -7,7 +7,7 @@ import torch
 
 from distillnerf_ros.cameras import CameraRig, camera_rays
 from distillnerf_ros.training.augment import augment, mirrored
-from distillnerf_ros.training.samples import TrainSample, pool_depth
+from distillnerf_ros.training.samples import TrainSample, View, pool_depth
 from distillnerf_ros.training.surface import voxel_labels
 
 
@@ -53,6 +53,18 @@ def test_augment_is_repeatable_and_can_lose_a_camera() -> None:
     assert once.rig.valid.all()
     lost = augment(sample, torch.Generator().manual_seed(3), drop_camera=1.0)
     assert not lost.rig.valid.any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_virtual_views_are_recoloured_like_the_cameras(seed) -> None:
+    """A virtual view that shows what a camera shows still does."""
+    sample = ground_sample()
+    sample = dataclasses.replace(sample, virtual=View(sample.rig, sample.depth_m))
+    changed = augment(sample, torch.Generator().manual_seed(seed), drop_camera=0.0)
+    assert not torch.equal(changed.rig.images, sample.rig.images)
+    assert changed.virtual is not None
+    torch.testing.assert_close(changed.virtual.rig.images, changed.rig.images)
+    torch.testing.assert_close(changed.virtual.rig.intrinsics, changed.rig.intrinsics)
 
 
 def test_pooled_depth_of_a_plane_is_exact_at_cell_centres() -> None:

@@ -70,8 +70,11 @@ def test_a_file_system_without_links_is_written_to_as_well(store, monkeypatch) -
 
 def test_the_same_again_may_go_on(store: FeatureStore) -> None:
     store.claim()
+    before = {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
     moved = Semantics.without_texts("dinov2:y:hub", store.components.pca)
     dataclasses.replace(store, components=Components(moved, "abc")).claim()
+    after = {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
+    assert after == before
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from distillnerf_ros.errors import CheckpointError, ImageError
+from distillnerf_ros.errors import CheckpointError
+from distillnerf_ros.teachers.patches import whole_patches
 from distillnerf_ros.teachers.torchvision_shim import import_timm
 
 HUB = "hub"
@@ -57,14 +58,7 @@ class DenseDino(nn.Module):
 
     def unnormalised(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N E h w"]:
         """Features before they are made unit length, of RGB images in 0..1."""
-        rows, cols = (round(s / p) for s, p in zip(images.shape[2:], self.patch, strict=True))
-        if min(rows, cols) < 1:
-            raise ImageError(
-                f"images of {tuple(images.shape[2:])} pixels are smaller than a patch {self.patch}"
-            )
-        size = (rows * self.patch[0], cols * self.patch[1])
-        if size != tuple(images.shape[2:]):
-            images = F.interpolate(images, size, mode="bilinear", antialias=True)
+        images, rows, cols = whole_patches(images, self.patch)
         tokens = self.model.forward_features((images - self._mean) / self._std)
         tokens = tokens[:, self.model.num_prefix_tokens :]
         return tokens.transpose(1, 2).unflatten(2, (rows, cols))

@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from distillnerf_ros.errors import CheckpointError, ImageError, QueryError
+from distillnerf_ros.errors import CheckpointError, QueryError
+from distillnerf_ros.teachers.patches import whole_patches
 from distillnerf_ros.teachers.pca import WEIGHTS_FOLDER
 from distillnerf_ros.teachers.torchvision_shim import ensure_torchvision
 
@@ -220,14 +221,7 @@ class DenseClip(nn.Module):
             positions: (1 + h * w, D) position embeddings to use, or (N, 1 + h * w, D) for each
                 image its own; None interpolates the model's own over the image.
         """
-        rows, cols = (round(s / p) for s, p in zip(images.shape[2:], self.patch, strict=True))
-        if min(rows, cols) < 1:
-            raise ImageError(
-                f"images of {tuple(images.shape[2:])} pixels are smaller than a patch {self.patch}"
-            )
-        size = (rows * self.patch[0], cols * self.patch[1])
-        if size != tuple(images.shape[2:]):
-            images = F.interpolate(images, size, mode="bilinear", antialias=True)
+        images, rows, cols = whole_patches(images, self.patch)
         patches = self.visual.conv1((images - self._mean) / self._std)
         tokens = patches.flatten(2).transpose(1, 2)  # (N, h*w, D)
         first = self.visual.class_embedding.expand(len(tokens), 1, -1)

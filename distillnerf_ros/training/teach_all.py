@@ -9,6 +9,7 @@ from distillnerf_ros.errors import ConfigError
 from distillnerf_ros.scene.fleet import Engine, alone, run_tasks
 from distillnerf_ros.scene.fleet_summary import report
 from distillnerf_ros.scene.fleet_task import Task
+from distillnerf_ros.teachers.dense import settled
 
 MODULE = "distillnerf_ros.training.teach"
 TASKS_FOLDER = "tasks"
@@ -79,6 +80,7 @@ def scene_task(args: argparse.Namespace, version: str, name: str) -> Task:
 def _task(args: argparse.Namespace, name: str, **own: object) -> Task:
     folder = args.out.resolve() / TASKS_FOLDER / name
     files = {key: _absolute(getattr(args, key)) for key in ("pca", "weights")}
+    files["clip"] = settled(args.clip)
     arguments = alone(args, json=folder / "figures.json", **files, **own)
     return Task(name, folder, MODULE, arguments)
 

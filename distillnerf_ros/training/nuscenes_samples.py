@@ -9,13 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from distillnerf_ros.cameras import CAMERA_NAMES, CameraRig
 from distillnerf_ros.data import nuscenes
 from distillnerf_ros.data.lidar import lidar_depth
 from distillnerf_ros.data.nuscenes import NuScenes
+from distillnerf_ros.training.cache import Arrays, kept
 from distillnerf_ros.training.dense_depth import DenseTeacher, kept_labels, with_lidar
 from distillnerf_ros.training.keyframes import readable_glance
-from distillnerf_ros.training.samples import TrainSample
-from distillnerf_ros.training.surface import voxel_labels
+from distillnerf_ros.training.samples import TrainSample, rig_arrays, rig_of
 from distillnerf_ros.training.targets import FeatureTargets
 
 NEAREST_M = 1.0
@@ -35,7 +36,7 @@ class NuScenesSamples(Dataset[TrainSample]):
         image_size: height and width in pixels.
         teacher: adds foundation features; None leaves them out.
         hold_back: every so many-th lidar point is left out, to judge by; 0 leaves none out.
-        cache: folder that keeps what teachers said, or None to ask them each time.
+        cache: folder that keeps scaled images and what teachers said, or None to make them anew.
         dense: adds dense depth, and virtual views if it has them; None leaves them out.
     """
 
@@ -58,18 +59,37 @@ class NuScenesSamples(Dataset[TrainSample]):
             DatasetError: a file is missing or damaged, or all images are.
         """
         token = self.tokens[index]
-        rig = readable_glance(self.nusc, token, self.image_size)
+        key = self._key(token)
+        rig = self._rig(token, key)
         origin, points = self._lidar(token)
         depth = lidar_depth(points, rig, min_depth_m=NEAREST_M)
-        key = f"{self.nusc.version}-{token}-{self.image_size}"
         if self.dense is None:
-            sample = TrainSample(token, rig, depth, origin, points, voxel_labels(rig, depth))
+            labels = kept_labels(self.cache, f"{key}-lidar-{self.hold_back}", rig, depth)
+            sample = TrainSample(token, rig, depth, origin, points, labels)
         else:
             known = self.dense(self.nusc, token, rig)
             depth = with_lidar(known.depth_m, depth)
             labels = kept_labels(self.cache, f"{key}-{known.name}-{self.hold_back}", rig, depth)
             sample = TrainSample(token, rig, depth, origin, points, labels, virtual=known.virtual)
         return sample if self.teacher is None else self.teacher.teach(sample, self.cache, key)
+
+    def _key(self, token: str) -> str:
+        """Names a keyframe in the cache; with its images' size, so that mended ones count anew."""
+        data = self.nusc.get("sample", token)["data"]
+        records = [self.nusc.get("sample_data", data[n]) for n in CAMERA_NAMES if n in data]
+        size = sum(nuscenes.sensor_path(self.nusc, r).stat().st_size for r in records)
+        return f"{self.nusc.version}-{token}-{size}-{self.image_size}"
+
+    def _rig(self, token: str, key: str) -> CameraRig:
+        """The cameras; decoding six large images takes as long as a quarter of a step."""
+
+        def make() -> Arrays:
+            rig = readable_glance(self.nusc, token, self.image_size)
+            return {**rig_arrays(rig), "valid": rig.valid.numpy()}
+
+        arrays = kept(self.cache, "images", key, make)
+        valid = torch.from_numpy(arrays["valid"])
+        return dataclasses.replace(rig_of(arrays, CAMERA_NAMES), valid=valid)
 
     def _lidar(self, token: str) -> tuple[Float[Tensor, " 3"], Float[Tensor, "P 3"]]:
         """Where the lidar is, and its points without those held back; nowhere and none without."""

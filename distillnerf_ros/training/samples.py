@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distillnerf_ros.cameras import CameraRig
+from distillnerf_ros.training.cache import Arrays
 from distillnerf_ros.training.surface import VoxelLabels
 
 
@@ -63,6 +64,26 @@ class TrainSample:
             None if self.features is None else self.features.to(device),
             None if self.virtual is None else self.virtual.to(device),
         )
+
+
+def rig_arrays(rig: CameraRig) -> Arrays:
+    """A rig as compact arrays, images in 8 bits; which cameras are valid is not among them."""
+    return {
+        "images": (rig.images * 255).round().byte().numpy(),
+        "intrinsics": rig.intrinsics.numpy(),
+        "ego_from_camera": rig.ego_from_camera.numpy(),
+    }
+
+
+def rig_of(arrays: Arrays, names: tuple[str, ...]) -> CameraRig:
+    """The rig whose arrays :func:`rig_arrays` made, every camera of it valid."""
+    return CameraRig(
+        names,
+        torch.from_numpy(arrays["images"]).float() / 255,
+        torch.from_numpy(arrays["intrinsics"]),
+        torch.from_numpy(arrays["ego_from_camera"]),
+        torch.ones(len(names), dtype=torch.bool),
+    )
 
 
 def pool_depth(depth_m: Float[Tensor, "N H W"], size: tuple[int, int]) -> Float[Tensor, "N h w"]:

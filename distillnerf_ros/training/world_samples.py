@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from distillnerf_ros.cameras import CAMERA_NAMES, CameraRig
+from distillnerf_ros.cameras import CAMERA_NAMES
 from distillnerf_ros.data.lidar import lidar_depth
 from distillnerf_ros.training.cache import Arrays, kept
-from distillnerf_ros.training.samples import TrainSample, View
+from distillnerf_ros.training.samples import TrainSample, View, rig_arrays, rig_of
 from distillnerf_ros.training.surface import VoxelLabels, voxel_labels
 from distillnerf_ros.training.targets import FeatureTargets
 from distillnerf_ros.world.frames import Glance, glance
@@ -69,7 +69,7 @@ class WorldSamples(Dataset[TrainSample]):
         if self.virtual:
             arrays = kept(self.cache, "virtual", key, lambda: _render_virtual(seed, time_s, size))
             names = tuple(f"virtual {number}" for number in range(VIRTUAL_CAMERAS))
-            view = View(_rig(arrays, names), _depth(arrays))
+            view = View(rig_of(arrays, names), _depth(arrays))
             sample = dataclasses.replace(sample, virtual=view)
         return sample if self.teacher is None else self.teacher.teach(sample, self.cache, key)
 
@@ -112,22 +112,7 @@ def _render_virtual(seed: int, time_s: float, image_size: tuple[int, int]) -> Ar
 
 
 def _pictures(seen: Glance) -> Arrays:
-    return {
-        "images": (seen.rig.images * 255).round().byte().numpy(),
-        "intrinsics": seen.rig.intrinsics.numpy(),
-        "ego_from_camera": seen.rig.ego_from_camera.numpy(),
-        "depth_m": seen.depth_m.half().numpy(),
-    }
-
-
-def _rig(arrays: Arrays, names: tuple[str, ...]) -> CameraRig:
-    return CameraRig(
-        names,
-        torch.from_numpy(arrays["images"]).float() / 255,
-        torch.from_numpy(arrays["intrinsics"]),
-        torch.from_numpy(arrays["ego_from_camera"]),
-        torch.ones(len(names), dtype=torch.bool),
-    )
+    return {**rig_arrays(seen.rig), "depth_m": seen.depth_m.half().numpy()}
 
 
 def _depth(arrays: Arrays) -> torch.Tensor:
@@ -139,7 +124,7 @@ def _sample(arrays: Arrays, name: str) -> TrainSample:
     labels = (torch.from_numpy(arrays[part]).long() for part in ("surface", "pixels", "free"))
     return TrainSample(
         name,
-        _rig(arrays, CAMERA_NAMES),
+        rig_of(arrays, CAMERA_NAMES),
         _depth(arrays),
         torch.from_numpy(arrays["lidar_origin_m"]),
         torch.from_numpy(arrays["lidar_points_m"]),

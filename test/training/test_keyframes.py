@@ -35,11 +35,14 @@ def image(nusc, token: str, camera: str) -> Path:
     return Path(nusc.dataroot) / record["filename"]
 
 
-def test_one_damaged_image_is_a_missing_camera(root, capsys) -> None:
+def test_one_damaged_image_is_a_missing_camera_until_it_is_mended(root, tmp_path, capsys) -> None:
     nusc, token = first(root)
     whole = readable_glance(nusc, token, SIZE)
     path = image(nusc, token, "CAM_BACK")
-    path.write_bytes(path.read_bytes()[:200])
+    content = path.read_bytes()
+    path.write_bytes(content[:200])
+    keeping = NuScenesSamples(nusc, [token], SIZE, cache=tmp_path)
+    assert not keeping[0].rig.valid.all()
     sample = NuScenesSamples(nusc, [token], SIZE)[0]
     assert path.name in capsys.readouterr().err
     there = torch.tensor([name != "CAM_BACK" for name in CAMERA_NAMES])
@@ -48,6 +51,8 @@ def test_one_damaged_image_is_a_missing_camera(root, capsys) -> None:
     torch.testing.assert_close(sample.rig.ego_from_camera[there], whole.ego_from_camera[there])
     assert sample.depth_m[~there].isnan().all()
     assert sample.rig.present().names == tuple(n for n in CAMERA_NAMES if n != "CAM_BACK")
+    path.write_bytes(content)
+    assert torch.equal(keeping[0].rig.images, whole.images)
 
 
 def test_a_glance_of_damaged_images_is_refused(root) -> None:

@@ -1,11 +1,14 @@
 """Keyframes as training samples."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from distillnerf_ros.config import tiny
 from distillnerf_ros.data import nuscenes
 from distillnerf_ros.errors import ConfigError
+from distillnerf_ros.training import nuscenes_samples
 from distillnerf_ros.training.nuscenes_samples import NuScenesSamples, held_back
 from distillnerf_ros.training.train import add_arguments, make_samples
 
@@ -39,6 +42,20 @@ def test_a_third_of_the_lidar_is_held_back(samples) -> None:
     assert held.sum() == len(every) // 3
     assert torch.equal(samples[0].lidar_points_m, every[~held])
     assert not held_back(10, 0).any()
+
+
+def test_a_kept_keyframe_is_the_same_to_the_bit(samples, tmp_path, monkeypatch) -> None:
+    keeping = dataclasses.replace(samples, cache=tmp_path)
+    read, made = samples[0], keeping[0]
+    monkeypatch.setattr(nuscenes_samples, "readable_glance", None)
+    for sample in (made, keeping[0]):
+        assert torch.equal(sample.rig.images, read.rig.images)
+        assert torch.equal(sample.rig.intrinsics, read.rig.intrinsics)
+        assert torch.equal(sample.rig.ego_from_camera, read.rig.ego_from_camera)
+        assert torch.equal(sample.rig.valid, read.rig.valid)
+        assert torch.equal(sample.voxels.surface, read.voxels.surface)
+    with pytest.raises(TypeError):
+        keeping[1]  # is not there yet, and cannot be read
 
 
 def test_voxels_of_the_road_are_surface(samples) -> None:

@@ -46,11 +46,15 @@ class Paint:
         grid: the voxels.
         rows: (slots + sky cells + 1,) row of each cell; the last row where there is no colour.
         fits: (R + 1, 4, 3) colour in the middle of each cell, then its slopes across the cell.
+        low: (R + 1, 3) darkest value of each channel among the cell's pixels.
+        high: (R + 1, 3) brightest: slopes borne out in a corner must not run on across the cell.
     """
 
     grid: SparseGrid
     rows: Int32[Tensor, " cells"]
     fits: Float[Tensor, "R 4 3"]
+    low: Float[Tensor, "R 3"]
+    high: Float[Tensor, "R 3"]
 
     @classmethod
     @torch.no_grad()
@@ -68,11 +72,16 @@ class Paint:
         seen[cells] = True
         seen[last] = False
         rows = torch.where(seen, seen.cumsum(0) - 1, seen.sum()).int()
+        count, row = int(rows[last]) + 1, rows[cells].long()
         products = basis[:, :, None] * torch.cat([basis, rgb], dim=1)[:, None, :]
-        sums = basis.new_zeros(int(rows[last]) + 1, 4, 7).index_add_(0, rows[cells], products)
+        sums = basis.new_zeros(count, 4, 7).index_add_(0, row, products)
         ridge = RIDGE * torch.eye(4, device=rgb.device)
         ridge[0, 0] = 1e-6
-        return cls(grid, rows, torch.linalg.solve_ex(sums[..., :4] + ridge, sums[..., 4:]).result)
+        fits = torch.linalg.solve_ex(sums[..., :4] + ridge, sums[..., 4:]).result
+        rows_of_rgb = row[:, None].expand(-1, 3)
+        low = rgb.new_ones(count, 3).scatter_reduce_(0, rows_of_rgb, rgb, "amin")
+        high = rgb.new_zeros(count, 3).scatter_reduce_(0, rows_of_rgb, rgb, "amax")
+        return cls(grid, rows, fits, low, high)
 
     @torch.no_grad()
     def __call__(self, ends: RayEnds) -> tuple[Float[Tensor, "P 3"], Bool[Tensor, " P"]]:
@@ -80,7 +89,8 @@ class Paint:
         cells, basis = _places(self.grid, ends)
         rows = gather_rows(self.rows, cells)
         known = rows < len(self.fits) - 1
-        rgb = torch.einsum("pb,pbc->pc", basis, gather_rows(self.fits, rows)).clamp(0, 1)
+        rgb = torch.einsum("pb,pbc->pc", basis, gather_rows(self.fits, rows))
+        rgb = rgb.clamp(gather_rows(self.low, rows), gather_rows(self.high, rows))
         return rgb * known[:, None], known
 
 

@@ -1,6 +1,7 @@
 """The teacher of features: what the field's features are trained towards."""
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from distillnerf_ros.config import ModelConfig
 from distillnerf_ros.errors import ConfigError
@@ -73,10 +74,13 @@ class Teacher:
         features = kept(cache, "features", f"{key}-{self.name}", make)["features"]
         return dataclasses.replace(sample, features=torch.from_numpy(features).float())
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """Tells the features of one teacher from those of another in a cache."""
-        digest = hashlib.sha1(self.pca.basis.cpu().numpy().tobytes())
+        weights = self.dense.state_dict() if isinstance(self.dense, nn.Module) else {}
+        digest = hashlib.sha1()
+        for tensor in (self.pca.basis, *weights.values()):
+            digest.update(tensor.cpu().numpy().tobytes())
         return f"{digest.hexdigest()[:12]}-x{self.enlarge}"
 
 

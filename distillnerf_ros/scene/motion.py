@@ -166,15 +166,28 @@ def mark_moving(
     grid = field.proposals
     share = (sweeps.times_s / field.config.duration_s)[sweeps.sweep]
     unit = field.unit(sweeps.points_m)
-    count = torch.zeros(grid.moving.numel())
-    cell = grid.moving_cell(unit[moving], share[moving])
-    count.scatter_add_(0, cell, torch.ones(len(cell)))
-    found = (count >= 2).view(grid.moving.shape).float()
-    found = F.max_pool3d(found[None], 3, stride=1, padding=1)[0]
-    times = F.max_pool1d(found.flatten(1).T[:, None], 3, stride=1, padding=1)[:, 0].T
-    grid.restrict(times.reshape(found.shape) > 0)
+    cells = grid.spacetime_cell(unit[moving], share[moving])
+    several = _distinct(cells, grid.moving_cells, least=2)
+    grid.restrict(_with_neighbours(several, grid.moving_cells))
     surface = torch.full((len(unit),), 5.0)
     grid.raise_to(unit[~moving], share[~moving], surface[~moving], 0 * surface[~moving])
     grid.raise_to(unit[moving], share[moving], 0 * surface[moving], surface[moving])
     grid.summarise()
     return grid.may_move(unit, share)
+
+
+def _with_neighbours(cells: Int[Tensor, "K 4"], shape: torch.Size) -> Int[Tensor, "N 4"]:
+    """The cells of a grid that are among the given ones or touch one of them."""
+    offsets = torch.cartesian_prod(*[torch.arange(-1, 2, device=cells.device)] * 4)
+    near = (cells[:, None] + offsets).reshape(-1, 4)
+    limit = torch.tensor(shape, device=cells.device)
+    return _distinct(near[((near >= 0) & (near < limit)).all(dim=1)], shape)
+
+
+def _distinct(cells: Int[Tensor, "K 4"], shape: torch.Size, least: int = 1) -> Int[Tensor, "N 4"]:
+    """Cells of a grid that are given at least so many times, each once."""
+    number = torch.zeros_like(cells[:, 0])
+    for axis, count in enumerate(shape):
+        number = number * count + cells[:, axis]
+    each, times = number.unique(return_counts=True)
+    return torch.stack(torch.unravel_index(each[times >= least], shape), dim=1)

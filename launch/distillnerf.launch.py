@@ -1,6 +1,6 @@
 """Starts the node, and RViz where asked for.
 
-ros2 launch distillnerf_ros distillnerf.launch.py queries:="[bus, delivery van]" rviz:=true
+ros2 launch distillnerf_ros distillnerf.launch.py queries:="[bus, road works]" rviz:=true
 """
 
 from pathlib import Path

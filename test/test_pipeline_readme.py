@@ -27,5 +27,5 @@ def test_the_lines_of_the_readme_run(make_rig, monkeypatch: pytest.MonkeyPatch) 
     assert asked == {"root": "/data/nuscenes", "size": (450, 800)}
     assert made["depth_m"].shape == (6, 64, 112)
     assert made["occupied"].shape[1] == 3
-    assert made["vans"].prompts == ("a delivery van",)
-    assert torch.is_tensor(made["vans"].points_m)
+    assert made["works"].prompts == ("road works",)
+    assert torch.is_tensor(made["works"].points_m)

@@ -129,7 +129,7 @@ def query_text(
     if not prompts or not all(prompts):
         raise QueryError(
             f"prompts = {list(request.prompts)}; expected at least one text and none empty, such "
-            'as prompts: ["bus", "delivery van"]'
+            'as prompts: ["bus", "road works"]'
         )
     scene = perception.scene()
     hits = perception.pipeline.query_text(

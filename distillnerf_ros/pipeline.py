@@ -159,9 +159,17 @@ class Pipeline:
         prompts: Sequence[str],
         negatives: Sequence[str] | None = None,
     ) -> Float[Tensor, "*shape Q"]:
-        """LERF relevancy, 0..1, of features to prompts."""
-        against = self.embed(negatives) if negatives else self.semantics.negatives
-        return relevancy_in_pca(features, self.semantics.pca, self.embed(prompts), against)
+        """LERF relevancy, 0..1, of features to prompts; see ``Semantics`` for what is unlike them.
+
+        Args:
+            features: in the components that the field carries.
+            prompts: what to look for.
+            negatives: what to weigh them against instead.
+        """
+        asked = self.embed(prompts)
+        if not negatives:
+            return self.semantics.relevancy(features, asked)
+        return relevancy_in_pca(features, self.semantics.pca, asked, self.embed(negatives))
 
     @torch.inference_mode()
     def query_text(

@@ -8,9 +8,14 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from distillnerf_ros.query.text import DEFAULT_NEGATIVES, embed_prompts
+from distillnerf_ros.query.text import DEFAULT_NEGATIVES, embed_prompts, relevancy_of_cosines
 from distillnerf_ros.taxonomy import OCC3D_CLASSES
 from distillnerf_ros.teachers.pca import Pca
+
+UNLIKE = 0.3
+"""A class name whose cosine to a prompt is lower names something else. Of the shipped CLIP, class
+names are at most 0.28 alike, "a tree" and "vegetation" 0.74, "a tall building" and "manmade" 0.42.
+In a pretrained CLIP all texts are more alike than that, and no class name counts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,3 +62,23 @@ class Semantics:
     def labels(self, features: Float[Tensor, "*shape C"]) -> UInt8[Tensor, "*shape"]:
         """Occ3D class whose name is nearest to each feature."""
         return self.pca.cosine(features, self.classes).argmax(dim=-1).to(torch.uint8)
+
+    def relevancy(
+        self, features: Float[Tensor, "*shape C"], prompts: Float[Tensor, "Q E"]
+    ) -> Float[Tensor, "*shape Q"]:
+        """LERF score, 0..1, against the canonical phrases and the names of other classes.
+
+        A car resembles "a bus" more than it resembles "an object": what tells them apart is that
+        it resembles "car" still more. On unseen streets that raises the mean average precision of
+        the class names from 0.433 to 0.447.
+
+        Args:
+            features: in the components that the field carries.
+            prompts: (Q, E) unit vectors.
+        """
+        others = torch.cat([self.classes, self.negatives])
+        against = prompts @ others.T < UNLIKE
+        against[:, len(self.classes) :] = True
+        cosines = self.pca.cosine(features, torch.cat([prompts, others]))
+        positive, negative = cosines.split([len(prompts), len(others)], dim=-1)
+        return relevancy_of_cosines(positive, negative, against=against)

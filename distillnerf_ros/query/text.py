@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from distillnerf_ros.errors import QueryError
@@ -54,13 +54,23 @@ def relevancy_of_cosines(
     positive: Float[Tensor, "*batch Q"],
     negative: Float[Tensor, "*batch M"],
     scale: float = RELEVANCY_SCALE,
+    against: Bool[Tensor, "Q M"] | None = None,
 ) -> Float[Tensor, "*batch Q"]:
     """LERF score, 0..1: min over negatives of softmax(scale * [cos_pos, cos_neg])[0].
 
     A softmax of two is a sigmoid of the difference, so the minimum is the one at the nearest
     negative.
+
+    Args:
+        positive: cosines to the prompts.
+        negative: cosines to what they are weighed against.
+        scale: inverse temperature.
+        against: (Q, M) which negatives count for which prompt; None = all.
     """
-    return torch.sigmoid(scale * (positive - negative.amax(dim=-1, keepdim=True)))
+    nearest = negative[..., None, :]
+    if against is not None:
+        nearest = nearest.masked_fill(~against, -torch.inf)
+    return torch.sigmoid(scale * (positive - nearest.amax(dim=-1)))
 
 
 def relevancy(

@@ -7,7 +7,6 @@ from jaxtyping import Float, Float16, UInt8
 from torch import Tensor
 
 from distillnerf_ros.query.semantics import Semantics
-from distillnerf_ros.query.text import relevancy_in_pca
 from distillnerf_ros.taxonomy import OCC3D_CLASSES
 
 SHOWN_CLASSES = ("car", "pedestrian", "driveable surface", "vegetation", "manmade")
@@ -41,7 +40,7 @@ def draw_features(
     names = ["", "components 1-3"]
     if semantics.has_texts:
         classes = semantics.classes[[OCC3D_CLASSES.index(name) for name in SHOWN_CLASSES]]
-        scores = relevancy_in_pca(maps, semantics.pca, classes, semantics.negatives)
+        scores = semantics.relevancy(maps, classes)
         low, high = _RELEVANCY
         rows += [_turbo((one - low) / (high - low)) for one in scores.unbind(-1)]
         names += SHOWN_CLASSES

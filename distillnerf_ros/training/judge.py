@@ -16,7 +16,6 @@ from distillnerf_ros.errors import CheckpointError, QueryError
 from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.query.occupancy import Occupancy, voxel_centers_m
 from distillnerf_ros.query.semantics import Semantics
-from distillnerf_ros.query.text import relevancy_in_pca
 from distillnerf_ros.render.renderer import Rendered
 from distillnerf_ros.taxonomy import FREE_LABEL
 from distillnerf_ros.training.baselines import flat_road_depth
@@ -218,8 +217,7 @@ class Judge:
         prompts: Float[Tensor, "Q E"],
     ) -> Float[np.ndarray, "P Q"]:
         features = self.pipeline.voxel_features(field, points_m.to(self.pipeline.device))
-        scores = relevancy_in_pca(features, semantics.pca, prompts, semantics.negatives)
-        return scores.cpu().numpy()
+        return semantics.relevancy(features, prompts).cpu().numpy()
 
 
 def _depth_row(predicted_m: Float[np.ndarray, " C"], truth: LidarTruth) -> tuple[float, ...]:

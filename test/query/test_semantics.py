@@ -60,3 +60,16 @@ def test_a_teacher_without_texts_resembles_none_of_them():
     assert not wordless.to("cpu").has_texts
     cosines = pca.cosine(torch.randn(5, 20), torch.cat([wordless.classes, wordless.negatives]))
     assert not cosines.any()
+
+
+def test_other_class_names_weigh_against_a_prompt_unless_it_resembles_them():
+    semantics = make()
+    feature = torch.zeros(1, 20)
+    feature[0, 3], feature[0, 4] = 0.6, 0.8  # cosines to "bus" and "car"
+    bus, car = semantics.classes[3:4], semantics.classes[4:5]
+    told = semantics.relevancy(feature, torch.cat([bus, car]))
+    torch.testing.assert_close(told, torch.sigmoid(torch.tensor([[-2.0, 2.0]])))
+    vehicle = torch.nn.functional.normalize(bus + car, dim=1)  # resembles both: neither counts
+    told = semantics.relevancy(feature, vehicle)
+    torch.testing.assert_close(told, torch.sigmoid(torch.tensor([[10 * 1.4 / 2**0.5]])))
+    assert semantics.relevancy(feature.expand(2, 3, 20), bus).shape == (2, 3, 1)

@@ -43,5 +43,4 @@ def test_class_names_glow_where_they_are() -> None:
     at = 2 + SHOWN_CLASSES.index("car"), 2 + SHOWN_CLASSES.index("manmade")
     car, manmade = (picture[row * TILE[0] + 150, 5].astype(int) for row in at)
     assert car[0] > car[2] + 50  # red
-    assert abs(manmade[1] - manmade[[0, 2]]).min() > 20  # neutral: green
-    assert manmade[1] > manmade[0]
+    assert manmade[1] < manmade[[0, 2]].min()  # the dark end of the scale: it is a car

@@ -15,7 +15,8 @@ from distillnerf_ros.teachers.pca import Pca
 UNLIKE = 0.3
 """A class name whose cosine to a prompt is lower names something else. Of the shipped CLIP, class
 names are at most 0.28 alike, "a tree" and "vegetation" 0.74, "a tall building" and "manmade" 0.42.
-In a pretrained CLIP all texts are more alike than that, and no class name counts."""
+Where all texts are more alike than that, as in most pretrained CLIPs (none was run here), no class
+name counts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +70,8 @@ class Semantics:
         """LERF score, 0..1, against the canonical phrases and the names of other classes.
 
         A car resembles "a bus" more than it resembles "an object": what tells them apart is that
-        it resembles "car" still more. On unseen streets that raises the mean average precision of
-        the class names from 0.433 to 0.447.
+        it resembles "car" still more. That raised the mean average precision of the class names
+        on unseen streets from 0.428 to 0.442 (weights 320 steps before the shipped ones).
 
         Args:
             features: in the components that the field carries.

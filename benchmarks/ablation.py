@@ -23,6 +23,7 @@ DENSE_TERMS = ("coarse_bins", "coarse_depth", "candidates", "depth")
 DIRECT_TERMS = ("occupancy", "lidar_occupancy", "blocks")
 ROWS: dict[str, list[str]] = {
     "full": [],
+    "no cross view": ["--set", "backbone.cross_view_blocks=0"],
     "no two-stage depth": ["--set", "fine_depth.candidates=1"],
     "no density complement": [
         *("--set", "voxels.complement=false"),

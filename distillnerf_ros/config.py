@@ -29,6 +29,8 @@ class BackboneConfig:
     """Channels of the feature map."""
     encoder: str = ""
     """Model of timm that takes the place of the stages after the first; "" for none."""
+    cross_view_blocks: int = 0
+    """Blocks of attention over the second coarsest features of all cameras; the paper has none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,6 +222,7 @@ def tiny() -> ModelConfig:
             blocks=(1, 2, 3, 3, 2),
             stem_stride=2,
             feature_channels=32,
+            cross_view_blocks=2,
         ),
         coarse_depth=CoarseDepthConfig(near_m=0.5, inner_bins=50, outer_bins=12),
         fine_depth=FineDepthConfig(

@@ -58,6 +58,25 @@ def test_encoding_twice_gives_the_same_field(model, make_rig):
     assert_same_field(model.encode(make_rig()), model.encode(make_rig()))
 
 
+def test_depth_lies_between_the_field_and_the_picture_and_nearer_to_the_farther(model, make_rig):
+    """0.6 of the way from the nearer to the farther; a picture of opacity 0.2 shows no sky yet."""
+    rig = make_rig()
+    coarse, _, _ = model.depth_stages(rig)
+    field = model.encode(rig)
+    assert torch.equal(field.visibility.depth_m.isinf(), coarse.opacity < 0.2)
+    size = (model.config.render.ray_rows, model.config.render.ray_cols)
+    depth = model.render_depth(field, rig, size)
+    rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, size)
+    result, _ = model.render_latent(field, rays, (len(rig.names), *size))
+    told = field.visibility.surface_m(rays)
+    expected = 0.4 * torch.minimum(told, result.median_m) + 0.6 * torch.maximum(
+        told, result.median_m
+    )
+    judged = depth.reshape(-1).isfinite() & told.isfinite()
+    assert judged.any()
+    torch.testing.assert_close(depth.reshape(-1)[judged], expected[judged])
+
+
 def test_another_picture_gives_another_field(model, make_rig):
     field, other = model.encode(make_rig(seed=0)), model.encode(make_rig(seed=1))
     assert not torch.equal(field.density(PROBES), other.density(PROBES))
@@ -195,8 +214,9 @@ def shrunk(config: ModelConfig, size: tuple[int, int]) -> ModelConfig:
 
 def test_every_parameter_of_tiny_learns(make_rig):
     model = build(shrunk(tiny(), (32, 64))).train()
-    # Zero at first, so that nothing behind it would learn in the first step.
+    # Zero at first, so that nothing behind them would learn in the first step.
     torch.nn.init.normal_(model.voxel_net.birds_eye.widen.weight, std=0.1)
+    torch.nn.init.normal_(model.backbone.cross_view.out[1].weight, std=0.1)
     _, rendered = step(model, make_rig(count=3))
     assert rendered.depth_m.isfinite().any()
     assert_learning(model)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from distillnerf_ros.cameras import CameraRig, camera_rays
 from distillnerf_ros.cameras.rays import exactly
 from distillnerf_ros.config import BackboneConfig
+from distillnerf_ros.lift.cross_view import CrossView
 from distillnerf_ros.lift.encoder import TimmEncoder
 
 RAY_CHANNELS = 4
@@ -94,6 +95,8 @@ class Backbone(nn.Module):
             self.stages.append(nn.Sequential(*stage))
             previous = channels
         widths = [*config.channels[:own], *(self.encoder.channels if self.encoder else ())]
+        blocks = config.cross_view_blocks
+        self.cross_view = CrossView(widths[-2], blocks) if blocks else None
         self.laterals = nn.ModuleList(nn.Conv2d(c, width, 1) for c in widths)
         self.context = nn.Linear(widths[-1], width)
         self.merges = nn.ModuleList(self._merge(width) for _ in widths[1:])
@@ -120,6 +123,8 @@ class Backbone(nn.Module):
             levels.append(x)
         if self.encoder is not None:
             levels += self.encoder(rig.images)
+        if self.cross_view is not None:
+            levels[-2] = self.cross_view(levels[-2], rig)
         context = self.context(levels[-1].mean(dim=(0, 2, 3)))
         out = self.laterals[-1](levels[-1]) + context[:, None, None]
         for level in range(len(levels) - 2, -1, -1):

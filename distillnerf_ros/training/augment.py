@@ -33,6 +33,30 @@ def augment(sample: TrainSample, generator: torch.Generator, drop_camera: float)
     return dataclasses.replace(sample, rig=rig, virtual=virtual)
 
 
+def blanked(sample: TrainSample, generator: torch.Generator) -> TrainSample:
+    """Paint over a part of the things in half of the pictures, often in the colour of the sky.
+
+    A plain white van fills a picture as an overcast sky does: what it is, and how far, its borders
+    tell. For losses of single pictures: other views of the place still show what was painted over.
+    """
+    rig, depth = sample.rig, sample.depth_m
+    count, _, height, width = rig.images.shape
+    sky = depth.isinf()
+    overcast = (rig.images * sky[:, None]).sum(dim=(0, 2, 3)) / sky.sum().clamp(min=1)
+    draw = torch.rand(count, 12, generator=generator)
+    cover = (0.7 + 0.3 * draw[:, 4])[:, None, None] * (draw[:, 5] < 0.5)[:, None, None]
+    v = torch.linspace(0, 1, height)[:, None] - draw[:, 6, None, None]
+    u = torch.linspace(0, 1, width) - draw[:, 7, None, None]
+    tilt = (0.6 * draw[:, 8:10] - 0.3)[:, :, None, None]
+    half = (0.05 + 0.3 * draw[:, 10:12])[:, :, None, None]
+    inside = ((v + tilt[:, 0] * u).abs() < half[:, 0]) & ((u + tilt[:, 1] * v).abs() < half[:, 1])
+    whole = ~(inside & sky).flatten(1).any(dim=1)  # a skyline in the sky's colour would be lost
+    colour = torch.where(((draw[:, 0] < 0.5) & whole)[:, None], overcast, draw[:, 1:4])
+    colour = colour[:, :, None, None]
+    images = rig.images.lerp(colour, (cover * (inside & ~sky))[:, None])
+    return dataclasses.replace(sample, rig=dataclasses.replace(rig, images=images))
+
+
 def _recoloured(rig: CameraRig, draw: Float[Tensor, " 8"]) -> CameraRig:
     """Blurred, and with another gain, tint and contrast; the same for all views of a glance."""
     gain, contrast = 0.8 + 0.4 * draw[1], 0.8 + 0.4 * draw[2]

@@ -40,7 +40,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
             tiny.backbone,
             image_height_px=32,
             image_width_px=56,
-            channels=(8, 16),
+            channels=(32, 16),
             blocks=(1, 1),
             feature_channels=8,
         ),

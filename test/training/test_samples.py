@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from distillnerf_ros.cameras import CameraRig, camera_rays
-from distillnerf_ros.training.augment import augment, mirrored
+from distillnerf_ros.training.augment import augment, blanked, mirrored
 from distillnerf_ros.training.samples import TrainSample, View, pool_depth
 from distillnerf_ros.training.surface import voxel_labels
 
@@ -43,6 +43,27 @@ def test_mirrored_images_see_the_mirrored_world() -> None:
     expected = surface(sample).flip(2) * torch.tensor([1.0, -1.0, 1.0])
     torch.testing.assert_close(surface(mirrored(sample)), expected, equal_nan=True)
     torch.testing.assert_close(mirrored(mirrored(sample)).rig.intrinsics, sample.rig.intrinsics)
+
+
+def test_blanks_cover_things_alone_and_half_of_the_pictures() -> None:
+    sample = ground_sample()
+    sky = sample.depth_m.isinf()
+    painted, overcast = [], sample.rig.images[:, :, sky[0]].mean(dim=(0, 2))
+    in_its_colour = 0
+    for seed in range(60):
+        changed = blanked(sample, torch.Generator().manual_seed(seed))
+        assert changed.depth_m is sample.depth_m
+        difference = (changed.rig.images - sample.rig.images).abs().amax(dim=1)
+        assert not difference[sky].any()
+        painted.append(float((difference > 0).float().mean()))
+        if painted[-1]:
+            nearer = (changed.rig.images - overcast[:, None, None]).abs()
+            nearer = nearer <= (sample.rig.images - overcast[:, None, None]).abs() + 1e-6
+            in_its_colour += bool(nearer.all())
+    share = sum(p > 0 for p in painted) / len(painted)
+    assert 0.2 < share < 0.6  # some fall on the sky alone
+    assert max(painted) > 0.1
+    assert in_its_colour > 3
 
 
 def test_augment_is_repeatable_and_can_lose_a_camera() -> None:

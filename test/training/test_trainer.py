@@ -26,7 +26,7 @@ def small_config():
             full.backbone,
             image_height_px=32,
             image_width_px=64,
-            channels=(8, 8, 16),
+            channels=(8, 32, 16),
             blocks=(1, 1, 1),
             feature_channels=8,
         ),

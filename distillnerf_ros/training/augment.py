@@ -51,7 +51,8 @@ def blanked(sample: TrainSample, generator: torch.Generator) -> TrainSample:
     half = (0.05 + 0.3 * draw[:, 10:12])[:, :, None, None]
     inside = ((v + tilt[:, 0] * u).abs() < half[:, 0]) & ((u + tilt[:, 1] * v).abs() < half[:, 1])
     whole = ~(inside & sky).flatten(1).any(dim=1)  # a skyline in the sky's colour would be lost
-    colour = torch.where(((draw[:, 0] < 0.5) & whole)[:, None], overcast, draw[:, 1:4])
+    alike = (draw[:, 0] < 0.5) & whole & sky.any()
+    colour = torch.where(alike[:, None], overcast, draw[:, 1:4])
     colour = colour[:, :, None, None]
     images = rig.images.lerp(colour, (cover * (inside & ~sky))[:, None])
     return dataclasses.replace(sample, rig=dataclasses.replace(rig, images=images))

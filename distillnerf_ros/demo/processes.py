@@ -1,10 +1,11 @@
 """Child processes with logs: started, watched, and ended cleanly."""
 
+import contextlib
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +16,23 @@ TAIL_LINES = 15
 POLL_S = 0.1
 _PATIENCE_S = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 """How a process is asked to end, and how long it may take each time."""
+
+
+@contextlib.contextmanager
+def _heeding_interrupts() -> Iterator[None]:
+    """What is started here heeds SIGINT, though a script's ``&`` told this process to ignore it.
+
+    Whether a signal is ignored is inherited; a recorder that ignored it would be cut off.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Child:
@@ -39,7 +57,7 @@ class Child:
         """
         self.name, self.log = name, log
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as stream:
+        with log.open("wb") as stream, _heeding_interrupts():
             self._process = subprocess.Popen(
                 [sys.executable, "-u", "-m", module, *arguments],
                 stdin=subprocess.DEVNULL,

@@ -29,7 +29,11 @@ def ready(child):
     return lambda: "up" in child.log.read_text()
 
 
-def test_leaving_the_block_interrupts_a_child_that_works(start):
+@pytest.mark.parametrize("own", [signal.default_int_handler, signal.SIG_IGN])
+def test_leaving_the_block_interrupts_a_child_that_works(start, own, request):
+    """Also where this process was told to ignore interrupts, as what a script sends behind is."""
+    before = signal.signal(signal.SIGINT, own)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     code = (
         "import time\ntry:\n    print('up')\n    time.sleep(60)\n"
         "except KeyboardInterrupt:\n    print('tidied up')"
@@ -40,6 +44,7 @@ def test_leaving_the_block_interrupts_a_child_that_works(start):
         assert child.running
     assert not child.running
     assert child.tail() == "up\ntidied up"
+    assert signal.getsignal(signal.SIGINT) is own
 
 
 def test_a_child_that_ignores_interrupts_is_ended(start, monkeypatch):

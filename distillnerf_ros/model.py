@@ -32,8 +32,8 @@ from distillnerf_ros.voxels.sparse_conv import SparseVoxelNet
 from distillnerf_ros.voxels.splat import splat_mean
 
 FARTHER_SHARE = 0.6
-"""Where between two estimates of depth the answer lies. Against their geometric mean, on unseen
-streets, delta1 rises from 0.837 to 0.843, and AbsRel stays."""
+"""Where between two estimates of depth the answer lies. Against their geometric mean, on streets
+kept for such choices, delta1 rises from 0.837 to 0.843, and AbsRel stays."""
 
 
 class DistillNeRF(nn.Module):
@@ -213,8 +213,7 @@ class DistillNeRF(nn.Module):
         """Depth, NaN where the ray hits nothing.
 
         In the glance's own pictures the field's median depth and what the picture alone says err
-        differently: between them is nearer than either. Both rather err to the near side, so it
-        is nearer to the farther one. Pictures know best where sky is.
+        differently: the truth is best met between them. Pictures know best where sky is.
         """
         told = field.visibility.surface_m(rays)
         limit = torch.where(told.isfinite(), SURE_OPACITY, self.config.render.hit_opacity)

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from distillnerf_ros.cameras import CameraRig, Rays, camera_rays
+from distillnerf_ros.data.lidar import lidar_depth
 from distillnerf_ros.lift.coarse_depth import CoarseDepth
 from distillnerf_ros.lift.fine_depth import FineDepth
 from distillnerf_ros.model import DistillNeRF
@@ -30,6 +31,10 @@ class LossWeights:
     """Cross-entropy of stage 1's bins against dense depth."""
     coarse_depth: float = 1.0
     """Log error of stage 1's expected depth against dense depth."""
+    lidar_bins: float = 0.3
+    """Cross-entropy of stage 1's bins where lidar points fell."""
+    lidar_coarse_depth: float = 1.0
+    """Log error of stage 1's expected depth where lidar points fell."""
     candidates: float = 0.3
     """Cross-entropy of stage 2's candidates against dense depth."""
     lifted_features: float = 0.5
@@ -71,6 +76,8 @@ class LossWeights:
 IMAGE_TERMS = (
     "coarse_bins",
     "coarse_depth",
+    "lidar_bins",
+    "lidar_coarse_depth",
     "candidates",
     "lifted_features",
     "lifted_relevancy",
@@ -151,11 +158,16 @@ class Objective:
         """Both depth stages, and the features that they lift."""
         size = (coarse.depth_m.shape[1], coarse.depth_m.shape[2])
         target = pool_depth(sample.depth_m[sample.rig.valid], size)
+        edges = model.coarse_depth.edges_m
         terms = {
-            "coarse_bins": losses.bin_loss(coarse.weights, target, model.coarse_depth.edges_m),
+            "coarse_bins": losses.bin_loss(coarse.weights, target, edges),
             "coarse_depth": losses.log_depth_loss(coarse.depth_m, target),
             "candidates": losses.candidate_loss(fine.probability, fine.depth_m, target),
         }
+        if len(sample.lidar_points_m):
+            hit = lidar_depth(sample.lidar_points_m, sample.rig.present(), size)
+            terms["lidar_bins"] = losses.bin_loss(coarse.weights, hit, edges)
+            terms["lidar_coarse_depth"] = losses.log_depth_loss(coarse.depth_m, hit)
         if sample.features is not None and self.semantics is not None:
             wanted = sample.features[sample.rig.valid].permute(0, 2, 3, 1)
             size = (wanted.shape[1], wanted.shape[2])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from distillnerf_ros.errors import TrainingError
 from distillnerf_ros.model import DistillNeRF
-from distillnerf_ros.training.augment import augment, blanked
+from distillnerf_ros.training.augment import augment, disguised
 from distillnerf_ros.training.distributed import Processes, RunningStatistics
 from distillnerf_ros.training.objective import IMAGE_TERMS, Objective
 from distillnerf_ros.training.samples import TrainSample
@@ -90,7 +90,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(chance)
         if self.schedule.augment:
             sample = augment(sample, generator, self.schedule.drop_camera)
-            sample = sample if whole else blanked(sample, generator)
+            sample = sample if whole else disguised(sample, generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             terms = self.objective(self.model, sample.to(self.device), generator, whole)
         values = {k: float(v.detach()) for k, v in terms.items()}

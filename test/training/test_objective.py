@@ -10,7 +10,7 @@ import torch
 from distillnerf_ros.cameras import camera_rays
 from distillnerf_ros.data.lidar import project
 from distillnerf_ros.render.renderer import RayResult
-from distillnerf_ros.training.losses import rgb_loss
+from distillnerf_ros.training.losses import bin_loss, rgb_loss
 from distillnerf_ros.training.objective import _Seen
 from distillnerf_ros.training.samples import View
 
@@ -77,8 +77,35 @@ def test_a_glance_without_lidar_has_no_lidar_terms_and_trains() -> None:
     trainer = make_trainer()
     terms = trainer.train_step([sample])
     assert {"depth", "rgb", "occupancy"} <= set(terms)
-    assert not {"lidar_depth", "line_of_sight", "lidar_occupancy"} & set(terms)
+    assert not any("lidar" in name or "sight" in name for name in terms)
     assert all(p.isfinite().all() for p in trainer.model.parameters())
+
+
+def test_stage_1_is_judged_where_lidar_points_fell_and_nowhere_else() -> None:
+    sample, trainer = ground_glance(), make_trainer()
+    model = trainer.model
+    coarse, fine, _ = model.depth_stages(sample.rig)
+    coarse = dataclasses.replace(coarse, depth_m=coarse.depth_m.detach().requires_grad_())
+    camera, row, col = 1, 5, 7
+    rows, cols = coarse.depth_m.shape[1:]
+    rig = sample.rig
+    rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, (rows, cols))
+    ray = rays.select(torch.tensor([(camera * rows + row) * cols + col]))
+    points = ray.at(torch.tensor([[6.0, 9.0]]))[0]
+    sample = dataclasses.replace(sample, lidar_points_m=points)
+    chance = torch.Generator().manual_seed(0)
+    term = trainer.objective._image_terms(model, coarse, fine, sample, chance)
+    term["lidar_coarse_depth"].backward()
+    said = coarse.depth_m[camera, row, col]  # the nearer of the two points is what can be seen
+    wanted = (said.log() - torch.tensor(6.0).log()).abs().item()
+    assert term["lidar_coarse_depth"].item() == pytest.approx(wanted, abs=1e-4)
+    grad = torch.zeros_like(coarse.depth_m)
+    grad[camera, row, col] = (said - 6).sign() / said
+    torch.testing.assert_close(coarse.depth_m.grad, grad.detach())
+    target = torch.full(coarse.depth_m.shape, torch.nan)
+    target[camera, row, col] = 6.0
+    bins = bin_loss(coarse.weights, target, model.coarse_depth.edges_m)
+    assert term["lidar_bins"].item() == pytest.approx(bins.item(), rel=1e-3)
 
 
 def test_cameras_that_share_no_view_train() -> None:

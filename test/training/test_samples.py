@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from distillnerf_ros.cameras import CameraRig, camera_rays
-from distillnerf_ros.training.augment import augment, blanked, mirrored
+from distillnerf_ros.training.augment import augment, blanked, boarded, mirrored
 from distillnerf_ros.training.samples import TrainSample, View, pool_depth
 from distillnerf_ros.training.surface import voxel_labels
 
@@ -64,6 +64,35 @@ def test_blanks_cover_things_alone_and_half_of_the_pictures() -> None:
     assert 0.2 < share < 0.6  # some fall on the sky alone
     assert max(painted) > 0.1
     assert in_its_colour > 3
+
+
+def test_a_board_is_one_upright_plane_to_camera_and_lidar() -> None:
+    sample = ground_sample()
+    before, lidar = surface(sample), sample.lidar_origin_m
+    seen_ones = hit_ones = 0
+    for seed in range(40):
+        changed = boarded(sample, torch.Generator().manual_seed(seed))
+        seen = changed.depth_m != sample.depth_m
+        assert (changed.depth_m <= sample.depth_m).all()
+        assert torch.equal((changed.rig.images != sample.rig.images).any(dim=1), seen)
+        assert torch.equal(surface(changed)[~seen].nan_to_num(), before[~seen].nan_to_num())
+        moved = (changed.lidar_points_m - sample.lidar_points_m).norm(dim=1) > 1e-3
+        was, now = sample.lidar_points_m[moved] - lidar, changed.lidar_points_m[moved] - lidar
+        assert (now.norm(dim=1) < was.norm(dim=1)).all()  # cut short on the way
+        torch.testing.assert_close(
+            torch.linalg.cross(was, now), torch.zeros_like(was), atol=1e-2, rtol=0
+        )
+        board = torch.cat([surface(changed)[seen], changed.lidar_points_m[moved]])
+        if seen.sum() > 9:
+            flat = board - board.mean(dim=0)
+            normal = torch.linalg.svd(flat.double())[2][2]
+            assert (flat.double() @ normal).abs().max() < 2e-3
+            assert normal[2].abs() < 1e-2  # upright
+            distance = (board.mean(dim=0).double() @ normal).abs()
+            assert 0.3 < distance < 18
+            seen_ones, hit_ones = seen_ones + 1, hit_ones + bool(moved.any())
+    assert seen_ones > 5
+    assert hit_ones > 5
 
 
 def test_augment_is_repeatable_and_can_lose_a_camera() -> None:

@@ -29,3 +29,11 @@ def resolve_device(name: str) -> torch.device:
             "use device:=cpu, or install a CUDA build of torch"
         )
     return device
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a CPU has instructions for it (AVX512-BF16, AMX); others are slower in bfloat16."""
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))

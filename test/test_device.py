@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from distillnerf_ros.device import resolve_device
+from distillnerf_ros.device import multiplies_bfloat16, resolve_device
 from distillnerf_ros.errors import ConfigError
 
 
@@ -33,3 +33,18 @@ def test_a_gpu_that_is_there_is_taken(monkeypatch):
 def test_other_names_are_refused(name):
     with pytest.raises(ConfigError, match="use auto, cpu or cuda:0"):
         resolve_device(name)
+
+
+@pytest.mark.parametrize(
+    ("can", "expected"),
+    [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx512_f": True}, False)],
+)
+def test_a_cpu_says_whether_it_multiplies_bfloat16(monkeypatch, can, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can, raising=False)
+    assert multiplies_bfloat16(torch.device("cpu")) is expected
+    assert not multiplies_bfloat16(torch.device("cuda"))
+
+
+def test_an_older_torch_that_cannot_tell_multiplies_in_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not multiplies_bfloat16(torch.device("cpu"))

@@ -59,6 +59,19 @@ def field(pipeline, rig):
     return pipeline.encode(rig)
 
 
+def test_bfloat16_where_the_cpu_multiplies_it_says_nearly_the_same(network, rig, monkeypatch):
+    depth = {}
+    for able in (False, True):
+        can = {"avx512_bf16": able}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda can=can: can, raising=False)
+        field = Pipeline(Checkpoint(network, None), CPU).encode(rig)
+        assert field.slot_density.dtype == field.fine_values.dtype == torch.float32
+        depth[able] = field.visibility.depth_m
+    assert not torch.equal(depth[True], depth[False])
+    apart = (depth[True] / depth[False]).nan_to_num(1.0, 1.0, 1.0).log().abs()
+    assert apart.median() < 0.01
+
+
 def test_sizes(pipeline, field, rig):
     assert pipeline.image_size == (32, 64)
     assert pipeline.depth_size == (16, 32)

@@ -261,6 +261,9 @@ def relevancy_loss(
 def _cross_entropy(
     probability: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """Binary cross-entropy that passes NaN on (PyTorch's raises a bare error) and is bounded."""
-    p = probability.clamp(1e-4, 1 - 1e-4)
+    """Binary cross-entropy that passes NaN on (PyTorch's raises a bare error) and is bounded.
+
+    In float32: in bfloat16 the upper bound would be 1, and the logarithm of what is left infinite.
+    """
+    p = probability.float().clamp(1e-4, 1 - 1e-4)
     return -target * p.log() - (1 - target) * (1 - p).log()

@@ -197,7 +197,7 @@ def _add_step_arguments(how: argparse._ArgumentGroup) -> None:
         "--drop-camera", type=float, default=0.1, metavar="P", help="probability that one is lost"
     )
     how.add_argument("--no-augment", action="store_true", help="glances just as they are")
-    how.add_argument("--half", action="store_true", help="multiply in bfloat16 (GPU)")
+    how.add_argument("--half", action="store_true", help="multiply in bfloat16")
     how.add_argument(
         "--loss",
         action="append",
@@ -221,8 +221,6 @@ def run(args: argparse.Namespace) -> int:
     """
     torch.manual_seed(args.seed)
     device = resolve_device(args.device)
-    if args.half and device.type != "cuda":
-        raise ConfigError(f"--half is for GPUs, got --device {device}; leave it out")
     config = with_fields(preset(args.preset), args.set)
     weights = loss_weights(args.loss)
     model = DistillNeRF(config)

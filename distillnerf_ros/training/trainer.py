@@ -38,7 +38,7 @@ class Trainer:
             device: where to compute.
             seed: of all chance.
             processes: who shares the work; None = nobody.
-            half: whether to multiply in bfloat16 (on a GPU: twice as fast).
+            half: whether to multiply in bfloat16, where the machine can do that.
         """
         self.device, self.objective, self.schedule, self.seed = device, objective, schedule, seed
         self.processes, self.half = processes or Processes(), half

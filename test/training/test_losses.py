@@ -114,6 +114,12 @@ def test_opacity_and_entropy_losses() -> None:
     assert losses.entropy_loss(torch.tensor([[1.0, 0.0]])).item() == pytest.approx(0, abs=1e-4)
 
 
+def test_a_sure_answer_in_bfloat16_costs_as_little_as_in_float32() -> None:
+    sure = torch.tensor([1.0, 1.0, 0.0], dtype=torch.bfloat16)
+    loss = losses.opacity_loss(sure, torch.tensor([5.0, 7.0, math.inf]))
+    assert loss.item() == pytest.approx(1e-4, rel=1e-2)
+
+
 def test_occupancy_rays_are_content_with_the_truth_and_push_towards_it() -> None:
     generator = torch.Generator().manual_seed(0)
     depth = torch.full((64,), 10.0)

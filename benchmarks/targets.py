@@ -115,7 +115,7 @@ def row(name: str, options: list[str], args: argparse.Namespace) -> dict:
     if not figures.is_file():
         common = ["--preset", args.preset, "--steps", str(args.steps), "--seed", str(args.seed)]
         data = ["--data", "nuscenes", "--dataroot", str(args.dataroot)]
-        data += ["--cache", str(args.out / "cache")]
+        data += ["--cache", str(args.out / "cache"), *(["--half"] if args.half else [])]
         distillnerf("train", "--out", str(folder), *common, *data, *options)
         judge = ["--dataroot", str(args.eval_root), "--every", str(args.every)]
         weights = str(folder / "weights.safetensors")
@@ -135,6 +135,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--every", type=int, default=1, help="judge every K-th keyframe")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--half", action="store_true", help="train in bfloat16")
     args = parser.parse_args()
     backbone = preset(args.preset).backbone
     truth = args.out / "truth"

@@ -40,11 +40,13 @@ class CoarseDepthConfig:
     near_m: float = 0.1
     """Depth of the first bin edge."""
     inner_m: float = 50.0
-    """Bins are uniform in metres up to here, then uniform in contracted depth."""
+    """Bins are uniform up to here, in metres or in ln d, then uniform in contracted depth."""
     far_m: float = 120.0
     """Depth of the last bin edge."""
     inner_bins: int = 250
     """Bins between near and inner (paper: 0.2 m each)."""
+    inner_log: bool = False
+    """Whether those are uniform in ln d: with few bins, equally fine at any range."""
     outer_bins: int = 36
     """Bins between inner and far; 286 in all."""
 
@@ -224,7 +226,7 @@ def tiny() -> ModelConfig:
             feature_channels=32,
             cross_view_blocks=2,
         ),
-        coarse_depth=CoarseDepthConfig(near_m=0.5, inner_bins=50, outer_bins=12),
+        coarse_depth=CoarseDepthConfig(near_m=0.7, inner_bins=50, outer_bins=12, inner_log=True),
         fine_depth=FineDepthConfig(
             candidates=5, step_fraction=0.03, step_max_m=1.0, hidden_channels=16
         ),

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from distillnerf_ros.cameras import CameraRig, camera_rays
+from distillnerf_ros.cameras import CameraRig, Rays, camera_rays
 from distillnerf_ros.config import (
     BackboneConfig,
     ModelConfig,
@@ -58,8 +58,9 @@ def test_encoding_twice_gives_the_same_field(model, make_rig):
     assert_same_field(model.encode(make_rig()), model.encode(make_rig()))
 
 
-def test_depth_lies_between_the_field_and_the_picture_and_nearer_to_the_farther(model, make_rig):
-    """0.6 of the way from the nearer to the farther; a picture of opacity 0.2 shows no sky yet."""
+def test_depth_of_own_pictures_joins_what_both_say_and_sky_is_less_than_a_fifth_opaque(
+    model, make_rig
+):
     rig = make_rig()
     coarse, _, _ = model.depth_stages(rig)
     field = model.encode(rig)
@@ -68,13 +69,14 @@ def test_depth_lies_between_the_field_and_the_picture_and_nearer_to_the_farther(
     depth = model.render_depth(field, rig, size)
     rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, size)
     result, _ = model.render_latent(field, rays, (len(rig.names), *size))
-    told = field.visibility.surface_m(rays)
-    expected = 0.4 * torch.minimum(told, result.median_m) + 0.6 * torch.maximum(
-        told, result.median_m
-    )
-    judged = depth.reshape(-1).isfinite() & told.isfinite()
+    told = field.visibility.read(field.told, rays)
+    assert torch.equal(told[:, 0], field.visibility.depth_m.reshape(-1))  # as many as rays here
+    judged = depth.reshape(-1).isfinite() & told[:, 0].isfinite()
     assert judged.any()
+    expected = model.depth_fusion(told, result)
     torch.testing.assert_close(depth.reshape(-1)[judged], expected[judged])
+    elsewhere = rays.origins + 1.0
+    assert field.visibility.read(field.told, Rays(elsewhere, rays.directions)).isnan().all()
 
 
 def test_another_picture_gives_another_field(model, make_rig):
@@ -217,6 +219,7 @@ def test_every_parameter_of_tiny_learns(make_rig):
     # Zero at first, so that nothing behind them would learn in the first step.
     torch.nn.init.normal_(model.voxel_net.birds_eye.widen.weight, std=0.1)
     torch.nn.init.normal_(model.backbone.cross_view.out[1].weight, std=0.1)
+    torch.nn.init.normal_(model.depth_fusion.net[2].weight, std=0.1)
     _, rendered = step(model, make_rig(count=3))
     assert rendered.depth_m.isfinite().any()
     assert_learning(model)
@@ -299,6 +302,7 @@ def test_base_runs_forward_and_backward(make_rig):
     render = dataclasses.replace(config.render, coarse_samples=64)
     config = dataclasses.replace(config, coarse_depth=coarse, fine_depth=fine, render=render)
     model = build(shrunk(config, (16, 32))).train()
+    torch.nn.init.normal_(model.depth_fusion.net[2].weight, std=0.1)  # zero at first
     field, rendered = step(model, make_rig((16, 32), count=2))
     assert field.grid.fine_count > 0
     assert rendered.rgb.shape == (2, 3, 16, 32)

@@ -26,20 +26,24 @@ class Visibility:
     depth_m: Float[Tensor, "M h w"]
 
     @exactly
-    def surface_m(self, rays: Rays) -> Float[Tensor, " R"]:
-        """Depth of rays by the pictures of the cameras that they start from.
+    def read(self, maps: Float[Tensor, "M h w C"], rays: Rays) -> Float[Tensor, "R C"]:
+        """What the pictures of the cameras that rays start from say of them.
+
+        Args:
+            maps: what they say, as many pixels as ``depth_m``.
+            rays: in the ego frame.
 
         Returns:
-            (R,) infinite for sky, NaN where no camera stands at a ray's origin (within 5 cm) or
-            the ray leaves its picture.
+            (R, C) NaN where no camera stands at a ray's origin (within 5 cm) or the ray leaves
+            its picture.
         """
-        answer = torch.full_like(rays.origins[:, 0], torch.nan)
-        for k, pose, depth in zip(
-            self.intrinsics, self.ego_from_camera, self.depth_m, strict=True
+        answer = maps.new_full((len(rays.origins), maps.shape[-1]), torch.nan)
+        for k, pose, depth, said in zip(
+            self.intrinsics, self.ego_from_camera, self.depth_m, maps, strict=True
         ):
             here = (rays.origins - pose[:3, 3]).abs().amax(dim=-1) < 0.05
             inside, index = self._pixels(k, rays.directions @ pose[:3, :3], depth)
-            answer = torch.where(here & inside, depth.reshape(-1)[index], answer)
+            answer = torch.where((here & inside)[:, None], said.flatten(0, 1)[index], answer)
         return answer
 
     @exactly

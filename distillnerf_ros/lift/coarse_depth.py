@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from distillnerf_ros.config import CoarseDepthConfig
 from distillnerf_ros.render.compositing import ray_weights
+from distillnerf_ros.render.depth_fusion import log_moments
 from distillnerf_ros.voxels.contraction import contracted_depths
 from distillnerf_ros.voxels.field import density_from_logit
 
@@ -30,8 +31,11 @@ class CoarseDepth:
 
 
 def depth_bin_edges(config: CoarseDepthConfig, alpha: float) -> Float[Tensor, " D_plus_1"]:
-    """Bin edges: uniform in metres up to ``inner_m``, then uniform in contracted depth."""
-    inner = torch.linspace(config.near_m, config.inner_m, config.inner_bins + 1)
+    """Bin edges: uniform in m or ln m up to ``inner_m``, then uniform in contracted depth."""
+    ends_m = torch.tensor([config.near_m, config.inner_m])
+    first, last = (ends_m.log() if config.inner_log else ends_m).tolist()
+    inner = torch.linspace(first, last, config.inner_bins + 1)
+    inner = inner.exp() if config.inner_log else inner
     outer = contracted_depths(
         config.inner_m, config.inner_m, config.far_m, alpha, config.outer_bins + 1
     )
@@ -54,13 +58,17 @@ class CoarseDepthNet(nn.Module):
         assert self.logits.bias is not None
         nn.init.constant_(self.logits.bias, -2.0)  # start nearly transparent: 5 % per metre
 
+    @property
+    def middles_m(self) -> Float[Tensor, " D"]:
+        """Middles of the bins."""
+        return (self.edges_m[1:] + self.edges_m[:-1]) / 2
+
     def forward(self, features: Float[Tensor, "N C h w"]) -> CoarseDepth:
         """Expected depth per pixel, normalised by opacity."""
         logits = self.logits(self.mix(features)).permute(0, 2, 3, 1).float()
         weights = ray_weights(density_from_logit(logits), self.edges_m.diff())
         opacity = weights.sum(dim=-1)
-        middles = (self.edges_m[1:] + self.edges_m[:-1]) / 2
-        depth = (weights * middles).sum(dim=-1) / opacity.clamp(min=1e-6)
+        depth = (weights * self.middles_m).sum(dim=-1) / opacity.clamp(min=1e-6)
         depth = depth.clamp(self.edges_m[0], self.edges_m[-1])
         return CoarseDepth(depth, opacity, features, weights)
 
@@ -71,7 +79,7 @@ class CoarseDepthNet(nn.Module):
         It minimises the expected relative error sum_i w_i |d - d_i| / d_i, where the expected
         depth is drawn far behind a near thing by a little doubt.
         """
-        share = coarse.weights / ((self.edges_m[1:] + self.edges_m[:-1]) / 2)
+        share = coarse.weights / self.middles_m
         reached = share.cumsum(dim=-1)
         half = reached[..., -1:] / 2
         place = (reached >= half).to(torch.uint8).argmax(dim=-1, keepdim=True)
@@ -79,3 +87,18 @@ class CoarseDepthNet(nn.Module):
         within = (half - reached.gather(-1, place) + own) / own.clamp(min=1e-12)
         near, width = self.edges_m[place], self.edges_m.diff()[place]
         return (near + within.clamp(0, 1) * width)[..., 0]
+
+
+@torch.no_grad()
+def told_by(
+    coarse: CoarseDepth, depth_m: Float[Tensor, "N h w"], middles_m: Float[Tensor, " D"]
+) -> Float[Tensor, "N h w 4"]:
+    """What stage 1 says of each pixel: depth, mean and deviation of ln d, and opacity.
+
+    Args:
+        coarse: stage 1.
+        depth_m: its depth in metres, infinite for sky.
+        middles_m: middles of its bins.
+    """
+    mean, deviation = log_moments(coarse.weights, middles_m)
+    return torch.stack([depth_m, mean, deviation, coarse.opacity], dim=-1)

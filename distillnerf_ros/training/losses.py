@@ -28,6 +28,15 @@ def log_depth_loss(
     return error.sum() / known.sum().clamp(min=1)
 
 
+def relative_depth_loss(
+    depth_m: Float[Tensor, "*shape"], target_m: Float[Tensor, "*shape"]
+) -> Float[Tensor, ""]:
+    """Mean |d - d*| / d* where both are finite: the metric AbsRel itself."""
+    known = depth_m.isfinite() & target_m.isfinite()
+    error = (depth_m[known] / target_m[known] - 1).abs()
+    return error.sum() / known.sum().clamp(min=1)
+
+
 def bin_loss(
     weights: Float[Tensor, "*shape D"],
     target_m: Float[Tensor, "*shape"],

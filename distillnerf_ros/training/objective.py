@@ -43,6 +43,8 @@ class LossWeights:
     """What those features say to texts."""
     depth: float = 1.0
     """Log error of rendered depth against dense depth."""
+    fused_depth: float = 1.0
+    """Relative error of what the field and the picture say together."""
     lidar_depth: float = 0.5
     """Log error of depth rendered along lidar rays."""
     line_of_sight: float = 0.1
@@ -132,6 +134,12 @@ class Objective:
         features = None if sample.features is None else sample.features[sample.rig.valid][view]
         seen = _render(model, field, _views(rig, view), depth[view], bare=len(view) // 2)
         terms |= self._view_terms(model, seen, features)
+        if field.told is not None:
+            known = lidar_depth(sample.lidar_points_m, rig, grid_size)
+            best = (known if known.isfinite().any() else depth)[view].reshape(-1)
+            told = field.visibility.read(field.told, seen.rays)
+            fused_m = model.depth_fusion(told, seen.result)
+            terms["fused_depth"] = losses.relative_depth_loss(fused_m, best)
         if sample.virtual is not None:
             target = pool_depth(sample.virtual.depth_m, grid_size)
             moved = _render(model, field, sample.virtual.rig, target)
@@ -305,6 +313,7 @@ class _Seen:
     rgb: Float[Tensor, "M 3 H W"]
     depth_m: Float[Tensor, "M h w"]
     images: Float[Tensor, "M 3 H W"]
+    rays: Rays
 
     def depth_loss(self) -> Tensor:
         return losses.log_depth_loss(self.result.depth_m, self.depth_m.reshape(-1))
@@ -334,7 +343,7 @@ def _render(
     if surface is not None:
         surface[:bare] = 0
     rgb = model.decode(latent, surface)
-    return _Seen(result, latent, rgb, depth_m, rig.images)
+    return _Seen(result, latent, rgb, depth_m, rig.images, rays)
 
 
 def _views(rig: CameraRig, index: Tensor) -> CameraRig:

@@ -64,8 +64,8 @@ def test_depth_is_known_along_the_rays_of_a_camera_that_was_there():
     depth = torch.rand(5, 10, generator=torch.Generator().manual_seed(0)) * 20 + 1
     depth[:2] = torch.inf  # sky in the upper rows
     rays = camera_rays(K[None], POSE[None], (50, 100), (5, 10))
-    assert torch.equal(view(depth).surface_m(rays), depth.reshape(-1))
+    assert torch.equal(view(depth).read(depth[None, ..., None], rays)[:, 0], depth.reshape(-1))
     moved = Rays(rays.origins + torch.tensor([0.0, 0.2, 0.0]), rays.directions)
-    assert view(depth).surface_m(moved).isnan().all()
+    assert view(depth).read(depth[None, ..., None], moved)[:, 0].isnan().all()
     backwards = Rays(rays.origins, -rays.directions)
-    assert view(depth).surface_m(backwards).isnan().all()
+    assert view(depth).read(depth[None, ..., None], backwards)[:, 0].isnan().all()

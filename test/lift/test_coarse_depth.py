@@ -21,6 +21,18 @@ def test_bins_of_the_paper():
     torch.testing.assert_close(steps, steps.mean().expand(36), rtol=1e-3, atol=0)
 
 
+def test_bins_of_tiny_are_equally_fine_at_any_range_up_to_50_m():
+    config = tiny().coarse_depth
+    edges = depth_bin_edges(config, 0.8)
+    assert len(edges) == config.inner_bins + config.outer_bins + 1
+    ratio = (config.inner_m / config.near_m) ** (1 / config.inner_bins)
+    inner = config.near_m * ratio ** torch.arange(config.inner_bins + 1)
+    torch.testing.assert_close(edges[: config.inner_bins + 1], inner, rtol=1e-5, atol=0)
+    contracted = 1 - 0.2 * config.inner_m / edges[config.inner_bins :].double()
+    steps = contracted.diff()
+    torch.testing.assert_close(steps, steps.mean().expand(len(steps)), rtol=1e-3, atol=0)
+
+
 def net_of(logits: torch.Tensor) -> CoarseDepthNet:
     """A network that answers the same logits in every pixel."""
     net = CoarseDepthNet(tiny().coarse_depth, 4, 0.8)

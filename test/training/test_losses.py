@@ -62,6 +62,16 @@ def test_log_depth_loss_of_nothing_known_is_zero_with_finite_gradient() -> None:
     assert torch.equal(depth.grad, torch.zeros(3))
 
 
+def test_relative_depth_loss_is_the_share_that_a_depth_is_off() -> (
+    None
+):
+    depth = torch.tensor([3.0, 9.0, torch.inf, 5.0], requires_grad=True)
+    loss = losses.relative_depth_loss(depth, torch.tensor([4.0, 6.0, 7.0, torch.nan]))
+    loss.backward()
+    assert loss.item() == pytest.approx((1 / 4 + 1 / 2) / 2)
+    torch.testing.assert_close(depth.grad, torch.tensor([-1 / 8, 1 / 12, 0.0, 0.0]))
+
+
 def test_bin_loss_is_least_where_the_expectation_is_exact() -> None:
     edges = torch.tensor([0.0, 2.0, 4.0, 6.0])  # middles 1, 3, 5
     target = torch.tensor([2.5])  # a quarter in bin 0, three quarters in bin 1

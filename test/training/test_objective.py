@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from distillnerf_ros.cameras import camera_rays
+from distillnerf_ros.cameras import Rays, camera_rays
 from distillnerf_ros.data.lidar import project
 from distillnerf_ros.render.renderer import RayResult
 from distillnerf_ros.training.losses import bin_loss, rgb_loss
@@ -21,7 +21,8 @@ from test_trainer import ground_glance, make_trainer
 def seen(rgb: torch.Tensor, images: torch.Tensor) -> _Seen:
     ray = torch.zeros(1, 1)
     result = RayResult(ray[0], ray[0], None, ray, ray)
-    return _Seen(result, torch.zeros(1, 2, 2, 1), rgb, torch.zeros(1, 2, 2), images)
+    rays = Rays(torch.zeros(4, 3), torch.ones(4, 3))
+    return _Seen(result, torch.zeros(1, 2, 2, 1), rgb, torch.zeros(1, 2, 2), images, rays)
 
 
 def test_colour_counts_where_it_is_known_alone() -> None:

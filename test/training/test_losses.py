@@ -62,9 +62,7 @@ def test_log_depth_loss_of_nothing_known_is_zero_with_finite_gradient() -> None:
     assert torch.equal(depth.grad, torch.zeros(3))
 
 
-def test_relative_depth_loss_is_the_share_that_a_depth_is_off() -> (
-    None
-):
+def test_relative_depth_loss_is_the_share_that_a_depth_is_off() -> None:
     depth = torch.tensor([3.0, 9.0, torch.inf, 5.0], requires_grad=True)
     loss = losses.relative_depth_loss(depth, torch.tensor([4.0, 6.0, 7.0, torch.nan]))
     loss.backward()

@@ -33,11 +33,13 @@ def main() -> None:
     parser.add_argument("--dataroot", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; resumes")
     parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--half", action="store_true", help="train in bfloat16")
     parser.add_argument("--start-from", help="weights to start from; default: random ones")
     args = parser.parse_args()
     words = ["train", "--data", "nuscenes", "--dataroot", str(args.dataroot)]
     words += ["--hold-back", str(HOLD_BACK), "--no-augment", "--steps", str(args.steps)]
     words += ["--out", str(args.out), "--cache", str(args.out / "cache")]
+    words += ["--half"] if args.half else []
     words += ["--start-from", args.start_from] if args.start_from else []
     if distillnerf(words):
         raise SystemExit(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from distillnerf_ros.errors import CheckpointError
 from distillnerf_ros.query.semantics import Semantics
@@ -18,6 +18,22 @@ from distillnerf_ros.training.cache import publish
 
 MOST_SAMPLES = 100_000
 """Feature vectors that components are fitted on, at most."""
+
+
+def carry_over(read_out: nn.Linear, old: Pca, new: Pca) -> None:
+    """Change a read-out so that it says in new components what it said in old ones.
+
+    What the new components do not hold is lost; nothing else changes.
+
+    Args:
+        read_out: its C outputs are coordinates.
+        old: the components they were coordinates in.
+        new: as many components of features of the same width.
+    """
+    turn = new.basis @ old.basis.T
+    with torch.no_grad():
+        read_out.weight.copy_(turn @ read_out.weight)
+        read_out.bias.copy_(turn @ read_out.bias + new.project(old.mean))
 
 
 @dataclasses.dataclass(frozen=True)

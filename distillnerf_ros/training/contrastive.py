@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from distillnerf_ros.errors import TrainingError
+from distillnerf_ros.errors import CheckpointError, TrainingError
 from distillnerf_ros.teachers.open_clip import EMBEDDED_CLIP, DenseClip, load_clip
-from distillnerf_ros.teachers.pca import Pca
+from distillnerf_ros.teachers.pca import WEIGHTS_FOLDER, Pca
 from distillnerf_ros.training.contrastive_step import (
     StepConfig,
     TextSampler,
@@ -31,6 +32,7 @@ from distillnerf_ros.training.contrastive_step import (
     step_loss,
 )
 from distillnerf_ros.training.dense_eval import DenseScores, score_dense
+from distillnerf_ros.training.growth import grown
 from distillnerf_ros.training.phrases import PhraseBook
 from distillnerf_ros.training.view_cache import load_views, render_views
 from distillnerf_ros.training.windows import Places, Views, Windows, cut_windows, patch_things
@@ -42,6 +44,7 @@ EXAMPLE = (
     "--json runs/clip.json"
 )
 
+_SHIPPED = WEIGHTS_FOLDER / f"{EMBEDDED_CLIP}.safetensors"
 _VIEWS_FOR_COMPONENTS = 400
 _SAMPLES_FOR_COMPONENTS = 20_000
 
@@ -66,8 +69,9 @@ class TeachConfig:
         average: decay of the moving average of the weights that is kept.
         log_every, save_every: steps.
         components: C of the principal components.
-        keep_texts: start from the shipped model and leave its texts as they are, so that fields
-            distilled from it keep their meaning.
+        keep_texts: start from this file of weights and leave its texts as they are, so that
+            fields distilled from it keep their meaning; "" starts from random ones. An image
+            tower with fewer layers, or narrower ones, is grown.
     """
 
     word_steps: int = 500
@@ -75,9 +79,9 @@ class TeachConfig:
     steps: int = 1600
     batch: int = 32
     window: tuple[int, int] = (64, 112)
-    zoom: tuple[float, float] = (1.8, 4.0)
+    zoom: tuple[float, float] = (2.0, 4.2)
     wide_every: int = 4
-    wide_zoom: tuple[float, float] = (1.0, 2.0)
+    wide_zoom: tuple[float, float] = (1.2, 2.2)
     learning_rate: float = 1.5e-3
     warmup: int = 100
     weight_decay: float = 0.05
@@ -85,17 +89,20 @@ class TeachConfig:
     log_every: int = 25
     save_every: int = 200
     components: int = 24
-    keep_texts: bool = False
+    keep_texts: str = ""
 
 
 class Teaching:
     """The state of a training: model, moving average, optimiser and step; saved and resumed."""
 
     def __init__(self, config: TeachConfig, folder: Path, seed: int) -> None:
-        """Start from random (or the shipped) weights, or from what the folder holds."""
+        """Start from random (or given) weights, or from what the folder holds."""
         torch.manual_seed(seed)
         self.config, self.folder, self.seed = config, folder, seed
-        self.model, self.tokenizer = load_clip(EMBEDDED_CLIP, pretrained=config.keep_texts)
+        self.model, self.tokenizer = load_clip(EMBEDDED_CLIP, pretrained=False)
+        if config.keep_texts:
+            given = _weights(config.keep_texts)
+            self.model.load_state_dict(grown(given, self.model.state_dict()))
         self.average = {k: v.clone() for k, v in self.model.state_dict().items()}
         decayed: list[nn.Parameter] = []
         free: list[nn.Parameter] = []
@@ -112,7 +119,7 @@ class Teaching:
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
         self.step = 0
-        self._words_known = config.keep_texts
+        self._words_known = bool(config.keep_texts)
         if self._state_path.exists():
             self._resume()
 
@@ -207,6 +214,15 @@ class Teaching:
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
+def _weights(path: str) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({error}); --keep-texts takes weights that train-clip wrote"
+        ) from error
+
+
 def teach(
     teaching: Teaching, views: Views, curve: list[dict[str, float | int]], step_config: StepConfig
 ) -> None:
@@ -279,10 +295,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=default.steps, help="optimiser steps")
     parser.add_argument("--batch", type=int, default=default.batch, help="windows per step")
     parser.add_argument(
-        "--keep-texts", action="store_true",
-        help="start from the shipped model and leave its texts as they are: fields distilled "
-        "earlier keep their meaning",
+        "--keep-texts", metavar="FILE", nargs="?", default="", const=str(_SHIPPED),
+        help="start from these weights (default: the shipped ones) and leave their texts as they "
+        "are: fields distilled earlier keep their meaning; a smaller image tower is grown",
     )  # fmt: skip
+    parser.add_argument(
+        "--fit-components", action="store_true",
+        help="fit the components anew even so; 'train --start-from' carries a field over to them",
+    )  # fmt: skip
+    parser.add_argument("--half", action="store_true", help="multiply in bfloat16")
     parser.add_argument("--json", type=Path, help="write the curve and the scores here")
 
 
@@ -294,10 +315,11 @@ def run(args: argparse.Namespace) -> int:
     views = load_views(args.views, args.seed, args.glances, args.samples)
     teaching = Teaching(config, args.out, args.seed)
     curve: list[dict[str, float | int]] = []
-    teach(teaching, views, curve, StepConfig())
+    teach(teaching, views, curve, StepConfig(half=args.half))
     model = teaching.averaged()
-    pca = Pca.embedded() if config.keep_texts else None
-    if pca is None:
+    if config.keep_texts and not args.fit_components:
+        pca = Pca.embedded()
+    else:
         pca = fit_components(DenseClip.of(model.visual), views, config.components, args.seed)
     export(model, pca, args.out)
     unseen = load_views(args.views, args.eval_seed, args.eval_glances)

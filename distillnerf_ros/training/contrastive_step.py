@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from distillnerf_ros.teachers.open_clip import DenseClip
 from distillnerf_ros.training.contrastive_loss import (
@@ -40,6 +42,7 @@ class StepConfig:
         absent: texts about things the world never holds.
         babble: texts of random words, so that unknown words resemble nothing.
         margin_weight, generic_weight, scene_weight: of the losses beside the regions' InfoNCE.
+        half: whether the image tower multiplies in bfloat16.
     """
 
     patches: int = 1024
@@ -50,6 +53,7 @@ class StepConfig:
     margin_weight: float = 2.0
     generic_weight: float = 2.0
     scene_weight: float = 0.1
+    half: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +165,8 @@ def step_loss(
         windows.boxes,
         (windows.things.shape[1], windows.things.shape[2]),
     )
-    features = dense.unnormalised(windows.images, positions)
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.half), _attention(windows):
+        features = dense.unnormalised(windows.images, positions).float()
     labels = torch.tensor([thing.label for thing in book.things])
     regions = region_features(features, windows.things, labels, config.patches)
     seen, row = regions.things.unique(return_inverse=True)
@@ -187,6 +192,16 @@ def step_loss(
     }
     total = torch.stack(list(parts.values())).sum()
     return total, {name: float(value.detach()) for name, value in parts.items()}
+
+
+def _attention(windows: Windows) -> AbstractContextManager[None]:
+    """Plain matrix products where there are few patches.
+
+    The CPU's fused attention takes longer backwards than all else in a step of 112 patches: of
+    five layers one took 0.47 s fused and 0.42 s plain, in bfloat16 0.40 s and 0.28 s.
+    """
+    few = windows.things[0].numel() < 256
+    return sdpa_kernel(SDPBackend.MATH) if few else nullcontext()
 
 
 def scene_captions(

@@ -19,7 +19,7 @@ from distillnerf_ros.render.sampling import interval_probability
 from distillnerf_ros.training import losses
 from distillnerf_ros.training.lpips import Lpips
 from distillnerf_ros.training.samples import TrainSample, pool_depth
-from distillnerf_ros.training.surface import VoxelLabels
+from distillnerf_ros.training.surface import VoxelLabels, surface_features
 from distillnerf_ros.voxels.field import VoxelField
 
 
@@ -263,7 +263,7 @@ class Objective:
         maps = F.interpolate(
             sample.features, sample.depth_m.shape[1:], mode="bilinear", align_corners=False
         )
-        wanted = maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])[voxels.pixels]
+        wanted = surface_features(sample.rig, sample.depth_m, voxels, maps)
         pick = self._rare_first(wanted, semantics, generator)
         centers = voxel_centers_m(pick.device).reshape(-1, 3)[voxels.surface[pick]]
         features = model.heads.features(voxel_latents(field, centers))

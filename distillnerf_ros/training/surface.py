@@ -19,6 +19,8 @@ from distillnerf_ros.query.occupancy import GRID_ORIGIN_M, GRID_SHAPE, VOXEL_M, 
 
 _FILL = (12, 3)
 """Points per pixel, down and across, that a surface is filled in with."""
+_FEW = (4, 2)
+"""The same where voxels are known and only what they show is asked: a tenth of the time."""
 _BEHIND_M = 0.03
 """Points lie this far inside the surface, so that a wall on a voxel's border fills one side."""
 _CLEAR_M = 0.3
@@ -72,13 +74,39 @@ def voxel_labels(rig: CameraRig, depth_m: Float[Tensor, "N H W"]) -> VoxelLabels
         rig: the cameras; one that is not there has unknown depth.
         depth_m: (N, H, W) along the optical axis, infinite for sky, NaN where nothing is known.
     """
-    voxel, pixel = _surface(rig, depth_m)
+    voxel, pixel = _surface(rig, depth_m, _FILL)
     order = torch.full((_CELLS,), -1, dtype=torch.long, device=depth_m.device)
     order[voxel] = pixel
     surface = (order >= 0).nonzero()[:, 0]
     free = _seen_through(rig, depth_m)
     free[surface] = False
     return VoxelLabels(surface, order[surface], free.nonzero()[:, 0])
+
+
+def surface_features(
+    rig: CameraRig,
+    depth_m: Float[Tensor, "N H W"],
+    labels: VoxelLabels,
+    maps: Float[Tensor, "N C H W"],
+) -> Float[Tensor, "V C"]:
+    """What the cameras see in each surface voxel: the mean over the pixels that meet it.
+
+    A voxel at a wheel holds car and road, and a single pixel of it may be either. Asked for the
+    class names, the teacher's features have a mean average precision of 0.487 by this mean, of
+    0.46 by the voxel's own pixel (four glances of unseen streets).
+
+    Args:
+        rig: the cameras; those that are not there are not asked.
+        depth_m: (N, H, W) what the labels were made from.
+        labels: without surfaces of cameras that are not there (see ``VoxelLabels.seen_by``).
+        maps: (N, C, H, W) features of the same pixels.
+    """
+    voxel, pixel = _surface(rig, torch.where(rig.valid[:, None, None], depth_m, torch.nan), _FEW)
+    every = maps.permute(0, 2, 3, 1).flatten(0, 2)
+    total = every.new_zeros(_CELLS, every.shape[1]).index_add_(0, voxel, every[pixel])
+    count = torch.bincount(voxel, minlength=_CELLS)[labels.surface, None]
+    mean = total[labels.surface] / count.clamp(min=1)
+    return torch.where(count > 0, mean, every[labels.pixels])
 
 
 _CELLS = GRID_SHAPE[0] * GRID_SHAPE[1] * GRID_SHAPE[2]
@@ -99,10 +127,10 @@ def voxels_of(points_m: Float[Tensor, "*s 3"]) -> Int[Tensor, "*s"]:
     return torch.where(inside, flat, -1)
 
 
-def _surface(rig: CameraRig, depth_m: Tensor) -> tuple[Tensor, Tensor]:
+def _surface(rig: CameraRig, depth_m: Tensor, fill: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Voxel and pixel of every point of the filled-in surface that lies in the grid."""
     _, rows, cols = depth_m.shape
-    down, across = _FILL
+    down, across = fill
     filled = fill_surface(depth_m, down, across)
     fine = (rows * down, cols * across)
     rays = camera_rays(rig.intrinsics, rig.ego_from_camera, (rows, cols), fine)

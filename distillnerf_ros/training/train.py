@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from distillnerf_ros.checkpoint import load_checkpoint, save_checkpoint
+from distillnerf_ros.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from distillnerf_ros.config import PRESETS, ModelConfig, preset, with_fields
 from distillnerf_ros.device import resolve_device
 from distillnerf_ros.errors import ConfigError, TrainingError
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.progress import Progress
 from distillnerf_ros.query.semantics import Semantics
+from distillnerf_ros.training.components import carry_over
 from distillnerf_ros.training.dense_arguments import (
     add_dense_arguments,
     dense_teacher,
@@ -224,15 +225,15 @@ def run(args: argparse.Namespace) -> int:
     config = with_fields(preset(args.preset), args.set)
     weights = loss_weights(args.loss)
     model = DistillNeRF(config)
+    teacher, semantics = None, None
+    if not args.no_features:
+        teacher, semantics = feature_targets(args.features, config)
     if args.start_from:
-        model.load_state_dict(load_checkpoint(args.start_from, config).model.state_dict())
+        start(model, load_checkpoint(args.start_from, config), semantics)
     if args.encoder_weights:
         if model.backbone.encoder is None:
             raise ConfigError(f"--encoder-weights: preset {args.preset} has no timm encoder")
         model.backbone.encoder.load(args.encoder_weights)
-    teacher, semantics = None, None
-    if not args.no_features:
-        teacher, semantics = feature_targets(args.features, config)
     samples = make_samples(args, config, teacher)
     schedule = Schedule(
         steps=args.steps,
@@ -251,6 +252,14 @@ def run(args: argparse.Namespace) -> int:
     finally:
         processes.leave()
     return 0
+
+
+def start(model: DistillNeRF, given: Checkpoint, semantics: Semantics | None) -> None:
+    """Take over weights; features they read out go on in the components of today's teacher."""
+    model.load_state_dict(given.model.state_dict())
+    old = given.semantics
+    if old is not None and semantics is not None and old.clip == semantics.clip:
+        carry_over(model.heads.features, old.pca, semantics.pca)
 
 
 def make_samples(

@@ -15,7 +15,7 @@ def tower() -> TextTower:
 
 
 def test_weights_fit_their_limit() -> None:
-    assert (WEIGHTS_FOLDER / f"{EMBEDDED_CLIP}.safetensors").stat().st_size <= 8.5e6
+    assert (WEIGHTS_FOLDER / f"{EMBEDDED_CLIP}.safetensors").stat().st_size <= 11e6
 
 
 def test_components_and_towers_share_one_space(tower: TextTower) -> None:

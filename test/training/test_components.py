@@ -12,7 +12,7 @@ from distillnerf_ros.teachers.dense import fingerprint
 from distillnerf_ros.teachers.open_clip import DenseClip, TextTower
 from distillnerf_ros.teachers.pca import Pca
 from distillnerf_ros.training import components as module
-from distillnerf_ros.training.components import Components, fit_components, reuse
+from distillnerf_ros.training.components import Components, carry_over, fit_components, reuse
 
 WIDTH = 6
 
@@ -147,3 +147,15 @@ def test_class_names_go_through_the_same_components() -> None:
     expected = Semantics.of("world_clip", Pca.embedded(), TextTower.embedded())
     torch.testing.assert_close(made.semantics.classes, expected.classes)
     assert made.semantics.has_texts
+
+
+def test_a_read_out_goes_on_in_other_components() -> None:
+    """What the new components hold of a feature is said as if they had been there before."""
+    generator = torch.Generator().manual_seed(1)
+    samples = torch.randn(200, WIDTH, generator=generator) + 2
+    old, new = Pca.fit(samples[:100], 4), Pca.fit(samples[50:] * torch.arange(1, WIDTH + 1), 4)
+    read_out, latent = nn.Linear(3, 4), torch.randn(5, 3, generator=generator)
+    with torch.no_grad():
+        said = old.reconstruct(read_out(latent))
+        carry_over(read_out, old, new)
+        torch.testing.assert_close(read_out(latent), new.project(said))

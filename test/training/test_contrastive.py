@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from distillnerf_ros.errors import TrainingError
+from distillnerf_ros.errors import CheckpointError, TrainingError
 from distillnerf_ros.taxonomy import OCC3D_CLASSES, SKY_LABEL
 from distillnerf_ros.teachers.open_clip import EMBEDDED_CLIP, DenseClip
-from distillnerf_ros.teachers.pca import Pca
+from distillnerf_ros.teachers.pca import WEIGHTS_FOLDER, Pca
 from distillnerf_ros.training.contrastive import (
     TeachConfig,
     Teaching,
@@ -91,6 +92,30 @@ def test_pictures_leave_the_texts_alone(views: Views, tmp_path: Path) -> None:
     changed = {k for k, v in teaching.model.state_dict().items() if not v.equal(words[k])}
     assert changed
     assert all(name.startswith("visual.") for name in changed)
+
+
+def test_goes_on_from_given_weights_and_their_texts(views: Views, tmp_path: Path) -> None:
+    shipped = WEIGHTS_FOLDER / f"{EMBEDDED_CLIP}.safetensors"
+    teaching = Teaching(dataclasses.replace(BRIEF, keep_texts=str(shipped)), tmp_path, seed=3)
+    teach(teaching, views, [], SMALL)
+    for name, value in load_file(shipped).items():
+        if not name.startswith("visual."):
+            assert torch.equal(teaching.model.state_dict()[name].half(), value)
+
+
+def test_says_which_weights_cannot_be_read(tmp_path: Path) -> None:
+    config = dataclasses.replace(BRIEF, keep_texts=str(tmp_path / "none.safetensors"))
+    with pytest.raises(CheckpointError, match=r"none\.safetensors cannot be read"):
+        Teaching(config, tmp_path, seed=3)
+
+
+def test_bfloat16_learns_the_same(views: Views, tmp_path: Path) -> None:
+    plain, half = [], []
+    teach(Teaching(BRIEF, tmp_path / "plain", seed=3), views, plain, SMALL)
+    config = dataclasses.replace(SMALL, half=True)
+    teach(Teaching(BRIEF, tmp_path / "half", seed=3), views, half, config)
+    for one, other in zip(plain, half, strict=True):
+        assert other["nce"] == pytest.approx(one["nce"], rel=0.02)
 
 
 def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:

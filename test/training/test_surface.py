@@ -9,7 +9,12 @@ from distillnerf_ros.cameras import CameraRig, camera_rays
 from distillnerf_ros.query.occupancy import GRID_SHAPE, VOXEL_M, voxel_centers_m
 from distillnerf_ros.training.augment import mirrored
 from distillnerf_ros.training.samples import TrainSample
-from distillnerf_ros.training.surface import fill_surface, voxel_labels, voxels_of
+from distillnerf_ros.training.surface import (
+    fill_surface,
+    surface_features,
+    voxel_labels,
+    voxels_of,
+)
 
 SIZE = (64, 96)
 FREE, SURFACE, UNKNOWN = 0, 1, 2
@@ -123,3 +128,40 @@ def test_a_lost_camera_takes_its_surfaces_along() -> None:
     left = both.seen_by(torch.tensor([False, True]), shape)
     assert torch.equal(left.pixels, second.pixels)
     assert torch.equal(left.free, labels.free)
+
+
+def test_a_voxel_shows_the_mean_of_the_pixels_that_meet_it() -> None:
+    """Against a walk over the points of the filled-in surface, eight of a pixel."""
+    rig, chance = forward_rig(), torch.Generator().manual_seed(3)
+    depth = depth_of(rig, wall_m=20.0)
+    labels = voxel_labels(rig, depth)
+    maps = torch.rand(1, 5, *SIZE, generator=chance)
+    features = surface_features(rig, depth, labels, maps)
+    fine = (4 * SIZE[0], 2 * SIZE[1])
+    rays = camera_rays(rig.intrinsics, rig.ego_from_camera, SIZE, fine)
+    inside = fill_surface(depth, 4, 2).reshape(-1) + 0.03 / rays.lengths
+    met = voxels_of(rays.at(inside.nan_to_num(1e6)[:, None])[:, 0])
+    pixels = maps[0].flatten(1).T
+    for row in range(0, len(labels.surface), 37):
+        own = [
+            point // fine[1] // 4 * SIZE[1] + point % fine[1] // 2
+            for point in (met == labels.surface[row]).nonzero()[:, 0].tolist()
+        ]
+        wanted = pixels[own or [int(labels.pixels[row])]].mean(dim=0)
+        assert torch.allclose(features[row], wanted, atol=1e-5)
+
+
+def test_cameras_that_are_not_there_show_nothing() -> None:
+    """Two cameras in one place: without the second, voxels show what the first sees."""
+    one = forward_rig()
+    rig = CameraRig(
+        ("A", "B"),
+        one.images.repeat(2, 1, 1, 1),
+        one.intrinsics.repeat(2, 1, 1),
+        one.ego_from_camera.repeat(2, 1, 1),
+        torch.tensor([True, False]),
+    )
+    depth = depth_of(one, wall_m=20.0).repeat(2, 1, 1)
+    labels = voxel_labels(one, depth[:1])
+    maps = torch.stack([torch.ones(1, *SIZE), torch.full((1, *SIZE), 9.0)])
+    assert (surface_features(rig, depth, labels, maps) == 1).all()

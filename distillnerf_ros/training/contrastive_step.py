@@ -165,7 +165,10 @@ def step_loss(
         windows.boxes,
         (windows.things.shape[1], windows.things.shape[2]),
     )
-    with torch.autocast("cpu", torch.bfloat16, enabled=config.half), _attention(windows):
+    with (
+        torch.autocast("cpu", torch.bfloat16, enabled=config.half),
+        _attention(windows, config.half),
+    ):
         features = dense.unnormalised(windows.images, positions).float()
     labels = torch.tensor([thing.label for thing in book.things])
     regions = region_features(features, windows.things, labels, config.patches)
@@ -194,14 +197,14 @@ def step_loss(
     return total, {name: float(value.detach()) for name, value in parts.items()}
 
 
-def _attention(windows: Windows) -> AbstractContextManager[None]:
-    """Plain matrix products where there are few patches.
+def _attention(windows: Windows, half: bool) -> AbstractContextManager[None]:
+    """Plain matrix products where there are few patches, in bfloat16.
 
-    The CPU's fused attention takes longer backwards than all else in a step of 112 patches: of
-    five layers one took 0.47 s fused and 0.42 s plain, in bfloat16 0.40 s and 0.28 s.
+    The CPU's fused attention is slow backwards: a step of 112 patches a window takes 0.62 s with
+    it and 0.46 s without, but in float32 0.86 s and 0.92 s.
     """
     few = windows.things[0].numel() < 256
-    return sdpa_kernel(SDPBackend.MATH) if few else nullcontext()
+    return sdpa_kernel(SDPBackend.MATH) if half and few else nullcontext()
 
 
 def scene_captions(

@@ -92,8 +92,9 @@ def surface_features(
     """What the cameras see in each surface voxel: the mean over the pixels that meet it.
 
     A voxel at a wheel holds car and road, and a single pixel of it may be either. Asked for the
-    class names, the teacher's features have a mean average precision of 0.487 by this mean, of
-    0.46 by the voxel's own pixel (four glances of unseen streets).
+    class names in the voxels of unseen streets, the teacher's features had a mean average
+    precision of 0.535 by the mean over the whole filled-in surface and of 0.508 by the voxel's own
+    pixel; the few points that are looked at here cost 0.004 of that.
 
     Args:
         rig: the cameras; those that are not there are not asked.

@@ -295,6 +295,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=default.steps, help="optimiser steps")
     parser.add_argument("--batch", type=int, default=default.batch, help="windows per step")
     parser.add_argument(
+        "--learning-rate", type=float, default=default.learning_rate, help="its peak"
+    )
+    parser.add_argument(
         "--keep-texts", metavar="FILE", nargs="?", default="", const=str(_SHIPPED),
         help="start from these weights (default: the shipped ones) and leave their texts as they "
         "are: fields distilled earlier keep their meaning; a smaller image tower is grown",
@@ -309,7 +312,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Render what is missing, train, judge on unseen seeds, export."""
-    config = TeachConfig(steps=args.steps, batch=args.batch, keep_texts=args.keep_texts)
+    config = TeachConfig(
+        steps=args.steps, batch=args.batch, learning_rate=args.learning_rate,
+        keep_texts=args.keep_texts,
+    )  # fmt: skip
     render_views(args.views, args.seed, args.glances)
     render_views(args.views, args.eval_seed, args.eval_glances)
     views = load_views(args.views, args.seed, args.glances, args.samples)

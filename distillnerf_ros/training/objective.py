@@ -31,9 +31,9 @@ class LossWeights:
     """Cross-entropy of stage 1's bins against dense depth."""
     coarse_depth: float = 1.0
     """Log error of stage 1's expected depth against dense depth."""
-    lidar_bins: float = 0.3
+    lidar_bins: float = 0.6
     """Cross-entropy of stage 1's bins where lidar points fell."""
-    lidar_coarse_depth: float = 1.0
+    lidar_coarse_depth: float = 2.0
     """Log error of stage 1's expected depth where lidar points fell."""
     candidates: float = 0.3
     """Cross-entropy of stage 2's candidates against dense depth."""
@@ -43,7 +43,7 @@ class LossWeights:
     """What those features say to texts."""
     depth: float = 1.0
     """Log error of rendered depth against dense depth."""
-    fused_depth: float = 1.0
+    fused_depth: float = 2.0
     """Relative error of what the field and the picture say together."""
     lidar_depth: float = 0.5
     """Log error of depth rendered along lidar rays."""

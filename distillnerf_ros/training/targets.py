@@ -44,7 +44,7 @@ class Teacher:
         pca: the components that the field carries.
         enlarge: images are enlarged this much first, so that a patch covers less of a small
             thing. With the shipped teacher 2 raises the mean average precision of 17 class names
-            on unseen streets from 0.689 to 0.715.
+            on unseen streets from 0.712 to 0.736.
     """
 
     dense: Callable[[Tensor], Tensor]

@@ -16,6 +16,10 @@ from distillnerf_ros.training.phrases import Thing
 _THIN = {"barrier", "bicycle", "motorcycle", "pedestrian", "traffic cone", "others"}
 _THIN_WEIGHT = 2.0
 
+# Small or easily taken for another: looked at more often.
+_HARD = {"bicycle", "motorcycle", "pedestrian", "trailer", "truck"}
+_HARD_WEIGHT = 3.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Views:
@@ -78,9 +82,11 @@ class Places:
 
     Attributes:
         by_class: per class that occurs, (P, 3) view, row and column of pixels.
+        chances: of each of them to be looked at.
     """
 
     by_class: tuple[Int[np.ndarray, "_ 3"], ...]
+    chances: Float[np.ndarray, " L"]
 
     @classmethod
     def of(cls, views: Views, per_view: int = 4, seed: int = 0) -> "Places":
@@ -96,14 +102,17 @@ class Places:
                 for pixel in order[np.flatnonzero(shuffled == label)[:per_view]].tolist():
                     row, col = divmod(pixel, things.shape[1])
                     found.setdefault(label, []).append((view, row, col))
-        return cls(tuple(np.array(pixels) for pixels in found.values()))
+        hard = {OCC3D_CLASSES.index(name) for name in _HARD}
+        weights = np.array([_HARD_WEIGHT if label in hard else 1.0 for label in found])
+        pixels = tuple(np.array(places) for places in found.values())
+        return cls(pixels, weights / weights.sum())
 
     def draw(self, count: int, views: int, rng: np.random.Generator) -> Int[np.ndarray, "B 3"]:
-        """Half pixels of classes drawn evenly, half views drawn evenly (row and column -1)."""
+        """Half pixels of classes drawn by chance, half views drawn evenly (row and column -1)."""
         chosen = np.full((count, 3), -1)
         chosen[:, 0] = rng.integers(views, size=count)
         for i in range(count // 2):
-            pixels = self.by_class[rng.integers(len(self.by_class))]
+            pixels = self.by_class[rng.choice(len(self.by_class), p=self.chances)]
             chosen[i] = pixels[rng.integers(len(pixels))]
         return chosen
 

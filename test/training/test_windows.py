@@ -1,6 +1,7 @@
 """Windows and what their patches show."""
 
 import numpy as np
+import pytest
 import torch
 
 from distillnerf_ros.taxonomy import OCC3D_CLASSES, SKY_LABEL
@@ -92,3 +93,12 @@ def test_windows_hold_the_pixel_they_are_drawn_for() -> None:
     assert len(on_person) > 3
     shown = cut_windows(views, on_person, (16, 32), 1, (3.0, 3.0), rng).things
     assert (shown == 2).flatten(1).any(1).all()
+
+
+def test_what_is_hard_to_tell_is_looked_at_more_often() -> None:
+    things = np.zeros((1, 32, 64), np.int16)
+    things[0, 30:32, 60:64] = 2  # a pedestrian; the rest is no hard class
+    views = Views(np.zeros((1, 32, 64, 3), np.uint8), things, TABLE)
+    drawn = Places.of(views).draw(4000, 1, np.random.default_rng(0))[:2000]
+    on_person = (drawn[:, 1] >= 30) & (drawn[:, 2] >= 60)
+    assert on_person.mean() == pytest.approx(0.75, abs=0.03)

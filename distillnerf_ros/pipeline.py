@@ -19,8 +19,10 @@ from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.query.clusters import gather_hits
 from distillnerf_ros.query.hits import Hits
 from distillnerf_ros.query.occupancy import (
+    FOLIAGE_PROBABILITY,
     OCCUPIED_PROBABILITY,
     Occupancy,
+    is_occupied,
     label_grid,
     observed_voxels,
     occupancy_density,
@@ -109,12 +111,11 @@ class Pipeline:
     def occupancy(self, field: VoxelField) -> Occupancy:
         """Occupancy on the Occ3D grid around the vehicle."""
         probability = occupancy_probability(occupancy_density(field, self.device))
-        occupied = probability >= OCCUPIED_PROBABILITY
-        labels = None
+        grid = None
         if self._semantics is not None and self._semantics.has_texts:
-            features = self.voxel_features(field, voxel_centers_m(self.device)[occupied])
-            labels = label_grid(occupied, self._semantics.labels(features))
-        return Occupancy(probability, labels, observed_voxels(field.visibility, self.device))
+            occupied, _, labels = self._named(field, probability)
+            grid = label_grid(occupied, labels)
+        return Occupancy(probability, grid, observed_voxels(field.visibility, self.device))
 
     @torch.inference_mode()
     def voxel_features(
@@ -210,10 +211,23 @@ class Pipeline:
         return gather_hits(tuple(names), points, scores, probability, threshold)
 
     def _occupied(self, field: VoxelField) -> tuple[Tensor, Tensor, Tensor]:
+        """Centres, probabilities and features of the voxels that ``occupancy`` calls occupied."""
         probability = occupancy_probability(occupancy_density(field, self.device))
-        occupied = probability >= OCCUPIED_PROBABILITY
-        points = voxel_centers_m(self.device)[occupied]
-        return points, probability[occupied], self.voxel_features(field, points)
+        centers = voxel_centers_m(self.device)
+        if self.semantics.has_texts:
+            occupied, features, _ = self._named(field, probability)
+        else:
+            occupied = probability >= OCCUPIED_PROBABILITY
+            features = self.voxel_features(field, centers[occupied])
+        return centers[occupied], probability[occupied], features
+
+    def _named(self, field: VoxelField, probability: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Occupied voxels as a grid; features and labels of each."""
+        likely = probability >= FOLIAGE_PROBABILITY
+        features = self.voxel_features(field, voxel_centers_m(self.device)[likely])
+        labels = self.semantics.labels(features)
+        kept = is_occupied(probability[likely], labels)
+        return likely.masked_scatter(likely, kept), features[kept], labels[kept]
 
     @torch.inference_mode()
     def features_at_pixels(

@@ -1,5 +1,6 @@
 """Occupancy on the Occ3D grid, from fields that are formulas."""
 
+import dataclasses
 import math
 
 import pytest
@@ -9,12 +10,14 @@ from distillnerf_ros.cameras.visibility import Visibility
 from distillnerf_ros.query.occupancy import (
     GRID_SHAPE,
     Occupancy,
+    is_occupied,
     label_grid,
     observed_voxels,
     occupancy_density,
     occupancy_probability,
     voxel_centers_m,
 )
+from distillnerf_ros.taxonomy import OCC3D_CLASSES
 
 CPU = torch.device("cpu")
 
@@ -87,6 +90,20 @@ def test_labels_go_to_the_occupied_voxels_in_their_order():
     labels = label_grid(occupied, torch.tensor([4, 11], dtype=torch.uint8))
     assert (labels[0, 0, 0], labels[3, 2, 1]) == (4, 11)
     assert (labels[~occupied] == 17).all()
+
+
+def test_what_looks_like_a_tree_is_occupied_at_a_lower_probability():
+    tree, car = OCC3D_CLASSES.index("vegetation"), OCC3D_CLASSES.index("car")
+    probability = torch.tensor([0.34, 0.35, 0.49, 0.49, 0.5])
+    labels = torch.tensor([tree, tree, tree, car, car], dtype=torch.uint8)
+    assert is_occupied(probability, labels).tolist() == [False, True, True, False, True]
+
+
+def test_where_labels_are_known_they_say_what_is_occupied():
+    labels = torch.full(GRID_SHAPE, 17, dtype=torch.uint8)
+    labels[9, 9, 9] = OCC3D_CLASSES.index("vegetation")
+    occupancy = dataclasses.replace(some_occupancy(), labels=labels)
+    assert occupancy.occupied.nonzero().tolist() == [[9, 9, 9]]
 
 
 def test_blocks_of_voxels_before_a_wall_are_observed():

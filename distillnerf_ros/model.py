@@ -50,7 +50,7 @@ class DistillNeRF(nn.Module):
         self.voxel_net = SparseVoxelNet(voxels, self.layout, config.grid.max_coarse_voxels)
         self.heads = FieldHeads(latent, config.features.channels, channels)
         self.decoder = RgbDecoder(config.render, latent) if config.render.decoder else None
-        self.depth_fusion = DepthFusion()
+        self.depth_fusion = DepthFusion(latent)
         edges = march_edges(config.render, config.grid.alpha, config.grid.inner_xy_m)
         self.register_buffer("edges_m", edges, persistent=False)
 
@@ -93,7 +93,7 @@ class DistillNeRF(nn.Module):
             Visibility(rig.intrinsics, rig.ego_from_camera, rig.image_size, seen_m.detach()),
             functools.partial(self.paint, rig=rig) if self.config.render.paint else None,
             fused.block_logit,
-            told_by(coarse, seen_m, self.coarse_depth.middles_m),
+            told_by(coarse, seen_m, self.coarse_depth.middles_m, fine.features),
         )
 
     def splat(self, points: LiftedPoints) -> tuple[SparseGrid, Tensor, Tensor]:

@@ -37,14 +37,15 @@ class Visibility:
             (R, C) NaN where no camera stands at a ray's origin (within 5 cm) or the ray leaves
             its picture.
         """
-        answer = maps.new_full((len(rays.origins), maps.shape[-1]), torch.nan)
-        for k, pose, depth, said in zip(
-            self.intrinsics, self.ego_from_camera, self.depth_m, maps, strict=True
+        place = torch.full((len(rays.origins),), -1, device=maps.device)
+        for camera, (k, pose, depth) in enumerate(
+            zip(self.intrinsics, self.ego_from_camera, self.depth_m, strict=True)
         ):
             here = (rays.origins - pose[:3, 3]).abs().amax(dim=-1) < 0.05
             inside, index = self._pixels(k, rays.directions @ pose[:3, :3], depth)
-            answer = torch.where((here & inside)[:, None], said.flatten(0, 1)[index], answer)
-        return answer
+            place = torch.where(here & inside, camera * depth.numel() + index, place)
+        said = maps.flatten(0, 2)[place.clamp(min=0)]
+        return said.masked_fill((place < 0)[:, None], torch.nan)
 
     @exactly
     def seen(self, points_m: Float[Tensor, "P 3"], margin_m: float) -> Bool[Tensor, " P"]:

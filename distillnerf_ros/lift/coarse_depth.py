@@ -91,14 +91,23 @@ class CoarseDepthNet(nn.Module):
 
 @torch.no_grad()
 def told_by(
-    coarse: CoarseDepth, depth_m: Float[Tensor, "N h w"], middles_m: Float[Tensor, " D"]
-) -> Float[Tensor, "N h w 4"]:
-    """What stage 1 says of each pixel: depth, mean and deviation of ln d, and opacity.
+    coarse: CoarseDepth,
+    depth_m: Float[Tensor, "N h w"],
+    middles_m: Float[Tensor, " D"],
+    features: Float[Tensor, "N h w C"],
+) -> Float[Tensor, "N h w C_plus_5"]:
+    """What a picture alone says of its pixels.
+
+    Depth, mean and deviation of ln d, opacity; how far down the picture, from -0.5 on; features.
 
     Args:
         coarse: stage 1.
         depth_m: its depth in metres, infinite for sky.
         middles_m: middles of its bins.
+        features: of the same pixels.
     """
     mean, deviation = log_moments(coarse.weights, middles_m)
-    return torch.stack([depth_m, mean, deviation, coarse.opacity], dim=-1)
+    rows = depth_m.shape[1]
+    down = (torch.arange(rows, device=depth_m.device) / rows - 0.5)[:, None].expand_as(depth_m)
+    said = torch.stack([depth_m, mean, deviation, coarse.opacity, down], dim=-1)
+    return torch.cat([said, features.detach().float()], dim=-1)

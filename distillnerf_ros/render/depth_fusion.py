@@ -28,33 +28,40 @@ class DepthFusion(nn.Module):
 
     A factor on the geometric mean of the two medians; it learns nothing but this, from what both
     say and without a gradient to them. On unseen streets, against a fixed share between the two
-    medians (same weights else), AbsRel falls from 0.133 to 0.127 and delta1 rises from 0.822 to
-    0.837.
+    medians (same weights else), AbsRel fell from 0.133 to 0.127 and delta1 rose from 0.822 to
+    0.837; knowing the pixel's features and its row, too, from 0.123 to 0.118.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
+        """Start as the geometric mean.
+
+        Args:
+            channels: C, of the pixels' features.
+        """
         super().__init__()
-        last = nn.Linear(32, 1)
-        self.net = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), last)
+        last = nn.Linear(64, 1)
+        self.net = nn.Sequential(nn.Linear(11 + channels, 64), nn.ReLU(), last)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 
-    def forward(self, told: Float[Tensor, "R 4"], result: RayResult) -> Float[Tensor, " R"]:
+    def forward(self, told: Float[Tensor, "R C_plus_5"], result: RayResult) -> Float[Tensor, " R"]:
         """Depth of rays in metres; as ``told`` has it where that is not finite.
 
         Args:
             told: what the picture says: depth, infinite for sky; mean and deviation of ln d;
-                opacity (see ``lift.coarse_depth.told_by``).
+                opacity; how far down; features (see ``lift.coarse_depth.told_by``).
             result: what the field shows along the same rays.
         """
         surface = told[:, 0].isfinite()
         # Elsewhere any number: what is not finite would make every gradient NaN.
-        seen_m, mean, deviation, opacity = torch.where(surface[:, None], told, 1.0).unbind(-1)
+        known = torch.where(surface[:, None], told, 1.0)
+        seen_m, mean, deviation, opacity = known[:, :4].unbind(-1)
         field_mean, field_deviation = log_moments(result.weights, result.sample_depth_m)
         seen, field = seen_m.log(), result.median_m.clamp(min=0.1).log()
         apart = seen - field
         large = [seen - 2.5, field - 2.5, opacity, result.opacity]  # e^2.5 = 12 m
         small = [mean - seen, field_mean - field, deviation, field_deviation, apart, apart.abs()]
-        inputs = torch.stack([*large, *(4 * x for x in small)], dim=-1).detach()
+        opinions = torch.stack([*large, *(4 * x for x in small)], dim=-1)
+        inputs = torch.cat([opinions, known[:, 4:]], dim=-1).detach()
         depth = ((seen + field).detach() / 2 + self.net(inputs)[:, 0]).exp()
         return torch.where(surface, depth, told[:, 0])

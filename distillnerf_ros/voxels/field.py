@@ -85,7 +85,7 @@ class VoxelField:
             from the latents alone.
         block_logit: (coarse cells,) that something is in each coarse cell, for training; None
             where nothing looks from above.
-        told: (M, h, w, 4) what stage 1 says of the pixels of ``visibility`` (see
+        told: (M, h, w, 5 + C) what the picture says of the pixels of ``visibility`` (see
             ``lift.coarse_depth.told_by``); None where no picture says anything.
     """
 
@@ -98,7 +98,7 @@ class VoxelField:
     visibility: Visibility
     painter: Callable[["VoxelField"], Paint] | None = None
     block_logit: Float[Tensor, " cells"] | None = None
-    told: Float[Tensor, "M h w 4"] | None = None
+    told: Float[Tensor, "M h w C_plus_5"] | None = None
 
     def __call__(
         self,

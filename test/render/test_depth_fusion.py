@@ -17,7 +17,8 @@ def rays_of(depth_m: torch.Tensor) -> RayResult:
 
 
 def told_of(depth_m: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
-    return torch.stack([depth_m, depth_m.log(), deviation, torch.ones_like(depth_m)], dim=-1)
+    one = torch.ones_like(depth_m)
+    return torch.stack([depth_m, depth_m.log(), deviation, one, 0 * one], dim=-1)
 
 
 def test_moments_of_two_depths() -> None:
@@ -37,14 +38,14 @@ def test_depths_that_all_share_give_the_same_as_depths_of_each() -> None:
 
 def test_untrained_it_is_the_geometric_mean_and_leaves_sky_and_the_unknown() -> None:
     seen = torch.tensor([4.0, 9.0, torch.inf, torch.nan])
-    said = DepthFusion()(told_of(seen, torch.zeros(4)), rays_of(torch.tensor([9.0, 9, 5, 5])))
+    said = DepthFusion(0)(told_of(seen, torch.zeros(4)), rays_of(torch.tensor([9.0, 9, 5, 5])))
     torch.testing.assert_close(
         said, torch.tensor([6.0, 9.0, torch.inf, torch.nan]), equal_nan=True
     )
 
 
 def test_rays_without_a_surface_do_not_spoil_the_gradient() -> None:
-    fusion = DepthFusion()
+    fusion = DepthFusion(0)
     seen = torch.tensor([4.0, torch.inf, torch.nan, 7.0])
     said = fusion(told_of(seen, torch.zeros(4)), rays_of(torch.tensor([9.0, 9, 5, 7])))
     relative_depth_loss(said, torch.tensor([8.0, 8.0, 8.0, torch.nan])).backward()
@@ -55,7 +56,7 @@ def test_rays_without_a_surface_do_not_spoil_the_gradient() -> None:
 def test_it_learns_whom_to_believe() -> None:
     """Where the picture is sure it is right, where it is not the field is."""
     torch.manual_seed(0)
-    fusion = DepthFusion()
+    fusion = DepthFusion(0)
     optimizer = torch.optim.Adam(fusion.parameters(), 1e-2)
 
     def glance() -> tuple[torch.Tensor, RayResult, torch.Tensor]:
@@ -71,6 +72,22 @@ def test_it_learns_whom_to_believe() -> None:
         relative_depth_loss(fusion(told, result), truth).backward()
         optimizer.step()
     told, result, truth = glance()
-    before = relative_depth_loss(DepthFusion()(told, result), truth)
+    before = relative_depth_loss(DepthFusion(0)(told, result), truth)
     with torch.no_grad():
         assert relative_depth_loss(fusion(told, result), truth) < 0.3 * before
+
+
+def test_it_learns_from_what_a_pixel_shows() -> None:
+    """Both are a fifth too far where the feature is 1, and right where it is 0."""
+    torch.manual_seed(0)
+    fusion = DepthFusion(1)
+    optimizer = torch.optim.Adam(fusion.parameters(), 1e-2)
+    truth, shown = 3 * 20 ** torch.rand(512), (torch.rand(512) < 0.5).float()
+    seen = truth * (1 + 0.25 * shown)
+    told = torch.cat([told_of(seen, torch.full((512,), 0.1)), shown[:, None]], dim=1)
+    for _ in range(200):
+        optimizer.zero_grad()
+        relative_depth_loss(fusion(told, rays_of(seen)), truth).backward()
+        optimizer.step()
+    with torch.no_grad():
+        assert relative_depth_loss(fusion(told, rays_of(seen)), truth) < 0.02

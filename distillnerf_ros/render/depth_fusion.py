@@ -29,7 +29,7 @@ class DepthFusion(nn.Module):
     A factor on the geometric mean of the two medians; it learns nothing but this, from what both
     say and without a gradient to them. On unseen streets, against a fixed share between the two
     medians (same weights else), AbsRel fell from 0.133 to 0.127 and delta1 rose from 0.822 to
-    0.837; knowing the pixel's features and its row, too, from 0.123 to 0.118.
+    0.837; knowing the pixel's features and its row, too, from 0.122 to 0.117.
     """
 
     def __init__(self, channels: int) -> None:

@@ -110,4 +110,4 @@ def told_by(
     rows = depth_m.shape[1]
     down = (torch.arange(rows, device=depth_m.device) / rows - 0.5)[:, None].expand_as(depth_m)
     said = torch.stack([depth_m, mean, deviation, coarse.opacity, down], dim=-1)
-    return torch.cat([said, features.detach().float()], dim=-1)
+    return torch.cat([said, features.float()], dim=-1)

@@ -78,7 +78,7 @@ def test_it_learns_whom_to_believe() -> None:
 
 
 def test_it_learns_from_what_a_pixel_shows() -> None:
-    """Both are a fifth too far where the feature is 1, and right where it is 0."""
+    """Both are a quarter too far where the feature is 1, and right where it is 0."""
     torch.manual_seed(0)
     fusion = DepthFusion(1)
     optimizer = torch.optim.Adam(fusion.parameters(), 1e-2)

@@ -119,7 +119,7 @@ class Profile:
             ("coarse convolutions", net.coarse_in, "forward"),
             *(("coarse convolutions", layer, "forward") for layer in net.coarse),
             ("density complement", model_page, "complement_density"),
-            ("first pass", model_page, "image_proposals"),
+            ("first pass", model_page, "image_edges"),
             ("second pass", model_page, "render_rays"),
             ("decoder", model, "decode"),
         ]

@@ -21,7 +21,7 @@ from distillnerf_ros.render.renderer import (
     SURE_OPACITY,
     RayResult,
     Rendered,
-    image_proposals,
+    image_edges,
     march_edges,
     render_rays,
 )
@@ -164,9 +164,7 @@ class DistillNeRF(nn.Module):
         """
         grid_size = (self.config.render.ray_rows, self.config.render.ray_cols)
         rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, grid_size)
-        probability = image_proposals(field, rays, self.edges_m, (len(rig.names), *grid_size))
-        samples = self.config.render.fine_samples
-        result = render_rays(field, rays, probability, self.edges_m, samples)
+        result = render_rays(field, rays, self._edges(field, rays, (len(rig.names), *grid_size)))
         rgb = rig.images.permute(0, 2, 3, 1).reshape(-1, 3)
         return Paint.fit(field.grid, self._ends(rig, result), rgb)
 
@@ -186,23 +184,20 @@ class DistillNeRF(nn.Module):
         self, field: VoxelField, rays: Rays, shape: tuple[int, int, int]
     ) -> tuple[RayResult, Float[Tensor, "R C"]]:
         """Composite the latents of N * h * w image rays over the sky's."""
-        probability = image_proposals(field, rays, self.edges_m, shape)
-        samples = self.config.render.fine_samples
-        result = render_rays(
-            field, rays, probability, self.edges_m, samples, field.composite_latent
-        )
+        result = render_rays(field, rays, self._edges(field, rays, shape), field.composite_latent)
         assert result.values is not None
         clear = (1 - result.opacity)[:, None]
         return result, result.values + clear * field.sky_latent(rays.directions)
+
+    def _edges(self, field: VoxelField, rays: Rays, shape: tuple[int, int, int]) -> Tensor:
+        return image_edges(field, rays, self.edges_m, self.config.render.fine_samples, shape)
 
     def render_depth(
         self, field: VoxelField, rig: CameraRig, grid_size: tuple[int, int]
     ) -> Float[Tensor, "N h w"]:
         """Depth alone, NaN where nothing is hit; a third of the cost of :meth:`render`."""
         rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, grid_size)
-        probability = image_proposals(field, rays, self.edges_m, (len(rig.names), *grid_size))
-        samples = self.config.render.fine_samples
-        result = render_rays(field, rays, probability, self.edges_m, samples)
+        result = render_rays(field, rays, self._edges(field, rays, (len(rig.names), *grid_size)))
         there = rig.valid[:, None, None].expand(-1, *grid_size)
         return self._hit_depth(field, rays, result, there)
 
@@ -216,8 +211,8 @@ class DistillNeRF(nn.Module):
         depth = result.median_m
         limit = torch.full_like(depth, self.config.render.hit_opacity)
         if field.told is not None:
-            told = field.visibility.read(field.told, rays)
-            surface, sky = told[:, 0].isfinite(), told[:, 0].isinf()
+            told = field.told.at(field.visibility.pixels(rays))
+            surface, sky = told.depth_m.isfinite(), told.depth_m.isinf()
             depth = torch.where(surface, self.depth_fusion(told, result), depth)
             limit = torch.where(surface, SURE_OPACITY, torch.where(sky, DOUBTFUL_OPACITY, limit))
         hit = (result.opacity >= limit).reshape(there.shape) & there

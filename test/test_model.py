@@ -69,14 +69,17 @@ def test_depth_of_own_pictures_joins_what_both_say_and_sky_is_less_than_a_fifth_
     depth = model.render_depth(field, rig, size)
     rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, size)
     result, _ = model.render_latent(field, rays, (len(rig.names), *size))
-    told = field.visibility.read(field.told, rays)
-    assert torch.equal(told[:, 0], field.visibility.depth_m.reshape(-1))  # as many as rays here
-    judged = depth.reshape(-1).isfinite() & told[:, 0].isfinite()
+    pixels = field.visibility.pixels(rays)
+    assert torch.equal(pixels, torch.arange(len(rays.origins)))  # as many as rays here
+    told = field.told.at(pixels)
+    assert torch.equal(told.depth_m, field.visibility.depth_m.reshape(-1))
+    judged = depth.reshape(-1).isfinite() & told.depth_m.isfinite()
     assert judged.any()
     expected = model.depth_fusion(told, result)
     torch.testing.assert_close(depth.reshape(-1)[judged], expected[judged])
-    elsewhere = rays.origins + 1.0
-    assert field.visibility.read(field.told, Rays(elsewhere, rays.directions)).isnan().all()
+    elsewhere = field.visibility.pixels(Rays(rays.origins + 1.0, rays.directions))
+    assert (elsewhere == -1).all()
+    assert field.told.at(elsewhere).depth_m.isnan().all()
 
 
 def test_another_picture_gives_another_field(model, make_rig):
@@ -219,7 +222,7 @@ def test_every_parameter_of_tiny_learns(make_rig):
     # Zero at first, so that nothing behind them would learn in the first step.
     torch.nn.init.normal_(model.voxel_net.birds_eye.widen.weight, std=0.1)
     torch.nn.init.normal_(model.backbone.cross_view.out[1].weight, std=0.1)
-    torch.nn.init.normal_(model.depth_fusion.net[2].weight, std=0.1)
+    torch.nn.init.normal_(model.depth_fusion.factor.weight, std=0.1)
     _, rendered = step(model, make_rig(count=3))
     assert rendered.depth_m.isfinite().any()
     assert_learning(model)
@@ -302,7 +305,7 @@ def test_base_runs_forward_and_backward(make_rig):
     render = dataclasses.replace(config.render, coarse_samples=64)
     config = dataclasses.replace(config, coarse_depth=coarse, fine_depth=fine, render=render)
     model = build(shrunk(config, (16, 32))).train()
-    torch.nn.init.normal_(model.depth_fusion.net[2].weight, std=0.1)  # zero at first
+    torch.nn.init.normal_(model.depth_fusion.factor.weight, std=0.1)  # zero at first
     field, rendered = step(model, make_rig((16, 32), count=2))
     assert field.grid.fine_count > 0
     assert rendered.rgb.shape == (2, 3, 16, 32)

@@ -3,10 +3,35 @@
 import dataclasses
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from distillnerf_ros.cameras.rays import Rays, exactly
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """What pictures alone say of pixels.
+
+    Attributes:
+        depth_m: (...) of the first surface; infinite for sky, NaN for what is no pixel.
+        doubts: (..., 4) mean and standard deviation of ln d, opacity, and how far down its picture
+            a pixel is, from -0.5 on.
+        features: (..., C) what it shows.
+    """
+
+    depth_m: Float[Tensor, "*shape"]
+    doubts: Float[Tensor, "*shape 4"]
+    features: Float[Tensor, "*shape C"]
+
+    def at(self, pixels: Int[Tensor, " R"]) -> "Told":
+        """Of some flat pixels; -1 is none, whose doubts and features mean nothing."""
+        index, count = pixels.clamp(min=0), self.depth_m.numel()
+        depth, doubts, features = (
+            values.reshape(count, -1).index_select(0, index)
+            for values in (self.depth_m, self.doubts, self.features)
+        )
+        return Told(depth[:, 0].masked_fill(pixels < 0, torch.nan), doubts, features)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,26 +51,20 @@ class Visibility:
     depth_m: Float[Tensor, "M h w"]
 
     @exactly
-    def read(self, maps: Float[Tensor, "M h w C"], rays: Rays) -> Float[Tensor, "R C"]:
-        """What the pictures of the cameras that rays start from say of them.
+    def pixels(self, rays: Rays) -> Int[Tensor, " R"]:
+        """Which pixel of the cameras that rays start from looks along each.
 
         Args:
-            maps: what they say, as many pixels as ``depth_m``.
             rays: in the ego frame.
 
         Returns:
-            (R, C) NaN where no camera stands at a ray's origin (within 5 cm) or the ray leaves
-            its picture.
+            (R,) flat pixel among the M * h * w; -1 where no camera stands at a ray's origin
+            (within 5 cm) or the ray leaves its picture.
         """
-        place = torch.full((len(rays.origins),), -1, device=maps.device)
-        for camera, (k, pose, depth) in enumerate(
-            zip(self.intrinsics, self.ego_from_camera, self.depth_m, strict=True)
-        ):
-            here = (rays.origins - pose[:3, 3]).abs().amax(dim=-1) < 0.05
-            inside, index = self._pixels(k, rays.directions @ pose[:3, :3], depth)
-            place = torch.where(here & inside, camera * depth.numel() + index, place)
-        said = maps.flatten(0, 2)[place.clamp(min=0)]
-        return said.masked_fill((place < 0)[:, None], torch.nan)
+        centers = self.ego_from_camera[:, :3, 3]
+        here = torch.cdist(centers, rays.origins, p=torch.inf) < 0.05
+        inside, index = self._inside(self._projections @ rays.directions.T)
+        return torch.where(here & inside, index, -1).amax(dim=0)
 
     @exactly
     def seen(self, points_m: Float[Tensor, "P 3"], margin_m: float) -> Bool[Tensor, " P"]:
@@ -55,27 +74,25 @@ class Visibility:
             points_m: (P, 3) ego metres.
             margin_m: how far behind the surface still counts as seen (half a voxel's diagonal).
         """
-        seen = torch.zeros(points_m.shape[0], dtype=torch.bool, device=points_m.device)
-        for k, pose, depth in zip(
-            self.intrinsics, self.ego_from_camera, self.depth_m, strict=True
-        ):
-            seen |= self._seen_by(k, pose, depth, points_m, margin_m)
-        return seen
+        centers = self.ego_from_camera[:, :3, 3:]
+        projected = self._projections @ points_m.T - self._projections @ centers
+        inside, index = self._inside(projected)
+        limit_m = self.depth_m.flatten()[index] + margin_m
+        return (inside & (projected[:, 2] <= limit_m)).any(dim=0)
 
-    def _seen_by(
-        self, k: Tensor, pose: Tensor, depth_m: Tensor, points_m: Tensor, margin_m: float
-    ) -> Tensor:
-        optical = (points_m - pose[:3, 3]) @ pose[:3, :3]
-        inside, index = self._pixels(k, optical, depth_m)
-        return inside & (optical[:, 2] <= depth_m.reshape(-1)[index] + margin_m)
+    @property
+    def _projections(self) -> Float[Tensor, "M 3 3"]:
+        """Directions in the ego frame to pixels times depth, and depth."""
+        return self.intrinsics @ self.ego_from_camera[:, :3, :3].transpose(1, 2)
 
-    def _pixels(self, k: Tensor, optical: Tensor, depth_m: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether each point lies in the picture, and its flat pixel there."""
-        rows, cols = depth_m.shape
-        z = optical[:, 2]
-        pixel = optical @ k.T / z.clamp(min=1e-3)[:, None]
-        col = (pixel[:, 0] * (cols / self.image_size[1])).floor()
-        row = (pixel[:, 1] * (rows / self.image_size[0])).floor()
-        inside = (z > 0.1) & (col >= 0) & (col < cols) & (row >= 0) & (row < rows)
-        row, col = (torch.where(inside, place, 0.0).long() for place in (row, col))
-        return inside, row * cols + col
+    def _inside(self, projected: Float[Tensor, "M 3 P"]) -> tuple[Tensor, Tensor]:
+        """Whether each point lies in each picture, and its flat pixel among all pictures'."""
+        count, rows, cols = self.depth_m.shape
+        u, v, depth = projected.unbind(1)
+        near = depth.clamp(min=1e-3)
+        col = (u / near).mul_(cols / self.image_size[1]).floor_()
+        row = (v / near).mul_(rows / self.image_size[0]).floor_()
+        inside = (depth > 0.1) & (col >= 0) & (col < cols) & (row >= 0) & (row < rows)
+        first = torch.arange(count, device=depth.device)[:, None] * rows
+        index = (row.clamp_(0, rows - 1).long() + first) * cols + col.clamp_(0, cols - 1).long()
+        return inside, index

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from distillnerf_ros.cameras.visibility import Told
 from distillnerf_ros.config import CoarseDepthConfig
 from distillnerf_ros.render.compositing import ray_weights
 from distillnerf_ros.render.depth_fusion import log_moments
@@ -95,10 +96,8 @@ def told_by(
     depth_m: Float[Tensor, "N h w"],
     middles_m: Float[Tensor, " D"],
     features: Float[Tensor, "N h w C"],
-) -> Float[Tensor, "N h w C_plus_5"]:
+) -> Told:
     """What a picture alone says of its pixels.
-
-    Depth, mean and deviation of ln d, opacity; how far down the picture, from -0.5 on; features.
 
     Args:
         coarse: stage 1.
@@ -109,5 +108,4 @@ def told_by(
     mean, deviation = log_moments(coarse.weights, middles_m)
     rows = depth_m.shape[1]
     down = (torch.arange(rows, device=depth_m.device) / rows - 0.5)[:, None].expand_as(depth_m)
-    said = torch.stack([depth_m, mean, deviation, coarse.opacity, down], dim=-1)
-    return torch.cat([said, features.float()], dim=-1)
+    return Told(depth_m, torch.stack([mean, deviation, coarse.opacity, down], dim=-1), features)

@@ -10,6 +10,7 @@ from torch import Tensor
 from distillnerf_ros.cameras.visibility import Visibility
 from distillnerf_ros.taxonomy import FREE_LABEL, OCC3D_CLASSES
 from distillnerf_ros.voxels.field import Field, VoxelField
+from distillnerf_ros.voxels.grid import GridLayout
 
 GRID_SHAPE = (200, 200, 16)
 """Voxels along x, y, z (Occ3D challenge README)."""
@@ -81,9 +82,12 @@ def occupancy_density(field: Field, device: torch.device) -> Float[Tensor, "X Y 
 
     Fine cells are lower than a voxel (0.2 m in ``tiny``: one sample each), and a road is thinner.
     """
-    above, below = voxel_samples_m(device)
-    centers = voxel_centers_m(device)
-    return torch.maximum(field.density(centers + above), field.density(centers + below))
+    if isinstance(field, VoxelField):
+        above, below = (field.cell_density(*cells) for cells in _cells(field.grid.layout, device))
+    else:
+        centers = voxel_centers_m(device)
+        above, below = (field.density(centers + offset) for offset in voxel_samples_m(device))
+    return torch.maximum(above, below)
 
 
 @functools.lru_cache(maxsize=4)
@@ -94,6 +98,14 @@ def voxel_samples_m(device: torch.device) -> Float[Tensor, "2 3"]:
     The centres themselves lie on borders of fine cells just where the road is.
     """
     return torch.tensor([[0.0, 0.0, VOXEL_M / 4], [0.0, 0.0, -VOXEL_M / 4]], device=device)
+
+
+@functools.lru_cache(maxsize=4)
+@torch.inference_mode(False)  # see above
+def _cells(layout: GridLayout, device: torch.device) -> list[tuple[Tensor, Tensor]]:
+    """Coarse and fine cell of both samples of every voxel: the same in every glance."""
+    centers = voxel_centers_m(device)
+    return [layout.locate(centers + offset) for offset in voxel_samples_m(device)]
 
 
 NEARBY_M = (
@@ -115,15 +127,10 @@ def voxel_latents(field: VoxelField, centers_m: Float[Tensor, "P 3"]) -> Float[T
     Neighbours mostly belong to the same thing and average the noise of each; on unseen streets
     that raises the mean average precision of the class names from 0.347 to 0.353.
     """
-    total = centers_m.new_zeros(())
-    weights = centers_m.new_zeros(())
-    for offset in _nearby_m(centers_m.device):
-        points = centers_m + offset
-        # The small number lets empty voxels still answer with their coarse features.
-        weight = field.density(points).clamp(max=1.0)[:, None] + 1e-2
-        total = total + weight * field.latent(points)
-        weights = weights + weight
-    return total / weights
+    points = centers_m[:, None] + _nearby_m(centers_m.device)
+    # The small number lets empty voxels still answer with their coarse features.
+    weights = field.density(points).clamp(max=1.0) + 1e-2
+    return field.composite_latent(points, weights / weights.sum(dim=-1, keepdim=True))
 
 
 def observed_voxels(visibility: Visibility, device: torch.device) -> Bool[Tensor, "X Y Z"]:

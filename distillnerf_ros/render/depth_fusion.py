@@ -1,10 +1,12 @@
 """One depth of two: what a pixel's picture says alone, and what the field shows along its ray."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillnerf_ros.cameras.rays import exactly
+from distillnerf_ros.cameras.visibility import Told
 from distillnerf_ros.render.renderer import RayResult
 
 
@@ -39,29 +41,29 @@ class DepthFusion(nn.Module):
             channels: C, of the pixels' features.
         """
         super().__init__()
-        last = nn.Linear(64, 1)
-        self.net = nn.Sequential(nn.Linear(11 + channels, 64), nn.ReLU(), last)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        self.opinions = nn.Linear(11, 64)
+        self.shown = nn.Linear(channels, 64, bias=False)
+        self.factor = nn.Linear(64, 1)
+        nn.init.zeros_(self.factor.weight)
+        nn.init.zeros_(self.factor.bias)
 
-    def forward(self, told: Float[Tensor, "R C_plus_5"], result: RayResult) -> Float[Tensor, " R"]:
+    def forward(self, told: Told, result: RayResult) -> Float[Tensor, " R"]:
         """Depth of rays in metres; as ``told`` has it where that is not finite.
 
         Args:
-            told: what the picture says: depth, infinite for sky; mean and deviation of ln d;
-                opacity; how far down; features (see ``lift.coarse_depth.told_by``).
-            result: what the field shows along the same rays.
+            told: what the picture says of the rays.
+            result: what the field shows along them.
         """
-        surface = told[:, 0].isfinite()
+        mean, deviation, opacity, down = told.doubts.unbind(-1)
+        surface = told.depth_m.isfinite()
         # Elsewhere any number: what is not finite would make every gradient NaN.
-        known = torch.where(surface[:, None], told, 1.0)
-        seen_m, mean, deviation, opacity = known[:, :4].unbind(-1)
+        seen = torch.where(surface, told.depth_m, 1.0).log()
         field_mean, field_deviation = log_moments(result.weights, result.sample_depth_m)
-        seen, field = seen_m.log(), result.median_m.clamp(min=0.1).log()
+        field = result.median_m.clamp(min=0.1).log()
         apart = seen - field
         large = [seen - 2.5, field - 2.5, opacity, result.opacity]  # e^2.5 = 12 m
         small = [mean - seen, field_mean - field, deviation, field_deviation, apart, apart.abs()]
-        opinions = torch.stack([*large, *(4 * x for x in small)], dim=-1)
-        inputs = torch.cat([opinions, known[:, 4:]], dim=-1).detach()
-        depth = ((seen + field).detach() / 2 + self.net(inputs)[:, 0]).exp()
-        return torch.where(surface, depth, told[:, 0])
+        opinions = torch.stack([*large, *(4 * x for x in small), down]).detach().T
+        hidden = F.relu(self.opinions(opinions) + self.shown(told.features.detach()))
+        depth = ((seen + field).detach() / 2 + self.factor(hidden)[:, 0]).exp()
+        return torch.where(surface, depth, told.depth_m)

@@ -1,6 +1,7 @@
 """Rendering of a field along rays: depth, opacity and values of any width."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import torch
@@ -62,7 +63,7 @@ class RayResult:
     weights: Float[Tensor, "R S"]
     sample_depth_m: Float[Tensor, "R S"]
 
-    @property
+    @functools.cached_property
     def median_m(self) -> Float[Tensor, " R"]:
         """Depth at which half of what the ray sees is reached.
 
@@ -107,9 +108,7 @@ def propose(field: Field, rays: Rays, edges_m: Float[Tensor, " S_plus_1"]) -> Fl
 def render_rays(
     field: Field,
     rays: Rays,
-    probability: Float[Tensor, "R S"],
-    edges_m: Float[Tensor, " S_plus_1"],
-    samples: int,
+    edges_m: Float[Tensor, "R S_plus_1"],
     values: Values | None = None,
 ) -> RayResult:
     """Second pass: sample where the first found something, and composite.
@@ -117,25 +116,40 @@ def render_rays(
     Args:
         field: what to look at.
         rays: R rays.
-        probability: (R, S) of the first pass's intervals to hold the surface.
-        edges_m: the first pass's interval edges.
-        samples: samples per ray.
+        edges_m: (R, S + 1) edges of the intervals to sample: of ``ray_edges`` or ``image_edges``.
         values: what to composite besides depth.
     """
-    edges = importance_edges(edges_m, probability, samples)
-    middles = (edges[:, 1:] + edges[:, :-1]) / 2
+    middles = (edges_m[:, 1:] + edges_m[:, :-1]) / 2
     points = rays.at(middles)
-    weights = ray_weights(field.density(points), edges.diff(dim=-1) * rays.lengths[:, None])
+    weights = ray_weights(field.density(points), edges_m.diff(dim=-1) * rays.lengths[:, None])
     opacity = weights.sum(dim=-1)
     depth = (weights * middles).sum(dim=-1) / opacity.clamp(min=1e-6)
     composited = None if values is None else values(points, weights)
     return RayResult(depth, opacity, composited, weights, middles)
 
 
-def image_proposals(
-    field: Field, rays: Rays, edges_m: Float[Tensor, " S_plus_1"], shape: tuple[int, int, int]
-) -> Float[Tensor, "R S"]:
-    """First pass for images: every fourth ray marches and its neighbours share what it finds.
+def ray_edges(
+    field: Field, rays: Rays, edges_m: Float[Tensor, " S_plus_1"], samples: int
+) -> Float[Tensor, "R samples_plus_1"]:
+    """First pass for single rays: where each is to be sampled.
+
+    Args:
+        field: what to look at.
+        rays: R rays.
+        edges_m: the first pass's interval edges.
+        samples: per ray in the second pass.
+    """
+    return importance_edges(edges_m, interval_probability(propose(field, rays, edges_m)), samples)
+
+
+def image_edges(
+    field: Field,
+    rays: Rays,
+    edges_m: Float[Tensor, " S_plus_1"],
+    samples: int,
+    shape: tuple[int, int, int],
+) -> Float[Tensor, "R samples_plus_1"]:
+    """First pass for images: every fourth ray marches, and its neighbours look where it does.
 
     Neighbouring pixels see nearly the same surfaces; a 3x3 maximum over the marched rays keeps
     the surfaces that lie between them.
@@ -144,6 +158,7 @@ def image_proposals(
         field: what to look at.
         rays: N * h * w rays in image order.
         edges_m: the first pass's interval edges.
+        samples: per ray in the second pass.
         shape: N, h, w.
     """
     count, rows, cols = shape
@@ -151,6 +166,8 @@ def image_proposals(
     marched = index[:, ::2, ::2]
     weights = propose(field, rays.select(marched.reshape(-1)), edges_m)
     weights = weights.reshape(*marched.shape, -1).permute(0, 3, 1, 2)
-    shared = F.max_pool2d(weights, 3, stride=1, padding=1)
-    shared = shared.repeat_interleave(2, 2).repeat_interleave(2, 3)[:, :, :rows, :cols]
-    return interval_probability(shared.permute(0, 2, 3, 1).reshape(count * rows * cols, -1))
+    shared = F.max_pool2d(weights, 3, stride=1, padding=1).permute(0, 2, 3, 1).flatten(0, 2)
+    edges = importance_edges(edges_m, interval_probability(shared), samples)
+    edges = edges.reshape(count, marched.shape[1], 1, marched.shape[2], 1, -1)
+    edges = edges.expand(-1, -1, 2, -1, 2, -1).flatten(3, 4).flatten(1, 2)
+    return edges[:, :rows, :cols].flatten(0, 2)

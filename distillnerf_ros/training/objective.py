@@ -14,8 +14,7 @@ from distillnerf_ros.lift.fine_depth import FineDepth
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.query.occupancy import voxel_centers_m, voxel_latents
 from distillnerf_ros.query.semantics import Semantics
-from distillnerf_ros.render.renderer import RayResult, propose, render_rays
-from distillnerf_ros.render.sampling import interval_probability
+from distillnerf_ros.render.renderer import RayResult, ray_edges, render_rays
 from distillnerf_ros.training import losses
 from distillnerf_ros.training.lpips import Lpips
 from distillnerf_ros.training.samples import TrainSample, pool_depth
@@ -137,7 +136,7 @@ class Objective:
         if field.told is not None:
             known = lidar_depth(sample.lidar_points_m, rig, grid_size)
             best = (known if known.isfinite().any() else depth)[view].reshape(-1)
-            told = field.visibility.read(field.told, seen.rays)
+            told = field.told.at(field.visibility.pixels(seen.rays))
             fused_m = model.depth_fusion(told, seen.result)
             terms["fused_depth"] = losses.relative_depth_loss(fused_m, best)
         if sample.virtual is not None:
@@ -290,9 +289,8 @@ class Objective:
         length = distance[pick]
         origins = sample.lidar_origin_m.expand(len(pick), -1)
         rays = Rays(origins, offsets[pick] / length[:, None])
-        probability = interval_probability(propose(field, rays, model.edges_m))
-        samples = model.config.render.fine_samples
-        result = render_rays(field, rays, probability, model.edges_m, samples)
+        edges = ray_edges(field, rays, model.edges_m, model.config.render.fine_samples)
+        result = render_rays(field, rays, edges)
         return {
             "lidar_depth": losses.log_depth_loss(result.depth_m, length),
             "line_of_sight": losses.line_of_sight_loss(

@@ -7,10 +7,10 @@ from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from distillnerf_ros.cameras.visibility import Visibility
+from distillnerf_ros.cameras.visibility import Told, Visibility
 from distillnerf_ros.voxels.grid import SparseGrid, gather_rows
 from distillnerf_ros.voxels.paint import Paint
 
@@ -85,8 +85,7 @@ class VoxelField:
             from the latents alone.
         block_logit: (coarse cells,) that something is in each coarse cell, for training; None
             where nothing looks from above.
-        told: (M, h, w, 5 + C) what the picture says of the pixels of ``visibility`` (see
-            ``lift.coarse_depth.told_by``); None where no picture says anything.
+        told: what the pictures say of the pixels of ``visibility``; None where none says anything.
     """
 
     grid: SparseGrid
@@ -98,7 +97,7 @@ class VoxelField:
     visibility: Visibility
     painter: Callable[["VoxelField"], Paint] | None = None
     block_logit: Float[Tensor, " cells"] | None = None
-    told: Float[Tensor, "M h w C_plus_5"] | None = None
+    told: Told | None = None
 
     def __call__(
         self,
@@ -113,8 +112,13 @@ class VoxelField:
 
     def density(self, points_m: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape"]:
         """Extinction per metre; 0 in empty space."""
-        slots = self.grid.slots(*self.grid.layout.locate(points_m))
-        return gather_rows(self.slot_density, slots)
+        return self.cell_density(*self.grid.layout.locate(points_m))
+
+    def cell_density(
+        self, coarse: Int[Tensor, "*shape"], sub: Int[Tensor, "*shape"]
+    ) -> Float[Tensor, "*shape"]:
+        """The same in cells of the layout (see ``GridLayout.locate``)."""
+        return gather_rows(self.slot_density, self.grid.slots(coarse, sub))
 
     def latent(self, points_m: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape C"]:
         """Concatenated fine and coarse features; zeros in empty space."""

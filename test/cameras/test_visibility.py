@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from distillnerf_ros.cameras import Rays, camera_rays
-from distillnerf_ros.cameras.visibility import Visibility
+from distillnerf_ros.cameras.visibility import Told, Visibility
 
 # One camera at (0, 0, 1.5) that looks along ego x; 90 degrees wide, 53 degrees high.
 POSE = torch.tensor(
@@ -60,12 +60,32 @@ def test_no_camera_sees_nothing():
     assert not none.seen(torch.randn(4, 3), margin_m=0.4).any()
 
 
-def test_depth_is_known_along_the_rays_of_a_camera_that_was_there():
-    depth = torch.rand(5, 10, generator=torch.Generator().manual_seed(0)) * 20 + 1
-    depth[:2] = torch.inf  # sky in the upper rows
+def test_each_ray_of_a_camera_that_was_there_finds_its_own_pixel():
+    beside = POSE + torch.tensor([[0.0] * 3 + [x] for x in (0.3, 1.0, 0.0, 0.0)])
+    poses, two = torch.stack([POSE, beside]), K.repeat(2, 1, 1)
+    both = Visibility(two, poses, (50, 100), torch.ones(2, 5, 10))
+    rays = camera_rays(two, poses, (50, 100), (5, 10))
+    assert torch.equal(both.pixels(rays), torch.arange(100))
+    coarser = camera_rays(two[1:], poses[1:], (50, 100), (1, 2))
+    assert both.pixels(coarser).tolist() == [50 + 22, 50 + 27]
+
+
+@pytest.mark.parametrize("offset_m", [0.0, 0.2])
+def test_a_ray_from_elsewhere_or_out_of_the_picture_has_no_pixel(offset_m):
     rays = camera_rays(K[None], POSE[None], (50, 100), (5, 10))
-    assert torch.equal(view(depth).read(depth[None, ..., None], rays)[:, 0], depth.reshape(-1))
-    moved = Rays(rays.origins + torch.tensor([0.0, 0.2, 0.0]), rays.directions)
-    assert view(depth).read(depth[None, ..., None], moved)[:, 0].isnan().all()
-    backwards = Rays(rays.origins, -rays.directions)
-    assert view(depth).read(depth[None, ..., None], backwards)[:, 0].isnan().all()
+    moved = rays.origins + torch.tensor([0.0, offset_m, 0.0])
+    wide = rays.directions * torch.tensor([1.0, 3.0, 1.0])  # the outer two thirds leave it
+    found = WALL.pixels(Rays(moved, wide)).reshape(5, 10)
+    if offset_m:
+        assert (found == -1).all()
+    else:
+        assert (found >= 0).any(dim=0).tolist() == [False] * 3 + [True] * 4 + [False] * 3
+    assert (WALL.pixels(Rays(rays.origins, -rays.directions)) == -1).all()
+
+
+def test_what_a_picture_says_of_pixels_and_of_none():
+    told = Told(torch.arange(6.0).reshape(1, 2, 3), torch.rand(1, 2, 3, 4), torch.rand(1, 2, 3, 7))
+    some = told.at(torch.tensor([5, -1, 0]))
+    torch.testing.assert_close(some.depth_m, torch.tensor([5.0, torch.nan, 0.0]), equal_nan=True)
+    assert torch.equal(some.doubts[0], told.doubts[0, 1, 2])
+    assert torch.equal(some.features[2], told.features[0, 0, 0])

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from distillnerf_ros.cameras.visibility import Told
 from distillnerf_ros.render.depth_fusion import DepthFusion, log_moments
 from distillnerf_ros.render.renderer import RayResult
 from distillnerf_ros.training.losses import relative_depth_loss
@@ -16,9 +17,12 @@ def rays_of(depth_m: torch.Tensor) -> RayResult:
     return RayResult(depth_m, one[:, 0], None, one, depth_m[:, None])
 
 
-def told_of(depth_m: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
+def told_of(
+    depth_m: torch.Tensor, deviation: torch.Tensor, shown: torch.Tensor | None = None
+) -> Told:
     one = torch.ones_like(depth_m)
-    return torch.stack([depth_m, depth_m.log(), deviation, one, 0 * one], dim=-1)
+    doubts = torch.stack([depth_m.nan_to_num(1, 1).log(), deviation, one, 0 * one], dim=-1)
+    return Told(depth_m, doubts, (0 * one if shown is None else shown)[:, None])
 
 
 def test_moments_of_two_depths() -> None:
@@ -38,25 +42,25 @@ def test_depths_that_all_share_give_the_same_as_depths_of_each() -> None:
 
 def test_untrained_it_is_the_geometric_mean_and_leaves_sky_and_the_unknown() -> None:
     seen = torch.tensor([4.0, 9.0, torch.inf, torch.nan])
-    said = DepthFusion(0)(told_of(seen, torch.zeros(4)), rays_of(torch.tensor([9.0, 9, 5, 5])))
+    said = DepthFusion(1)(told_of(seen, torch.zeros(4)), rays_of(torch.tensor([9.0, 9, 5, 5])))
     torch.testing.assert_close(
         said, torch.tensor([6.0, 9.0, torch.inf, torch.nan]), equal_nan=True
     )
 
 
 def test_rays_without_a_surface_do_not_spoil_the_gradient() -> None:
-    fusion = DepthFusion(0)
+    fusion = DepthFusion(1)
     seen = torch.tensor([4.0, torch.inf, torch.nan, 7.0])
     said = fusion(told_of(seen, torch.zeros(4)), rays_of(torch.tensor([9.0, 9, 5, 7])))
     relative_depth_loss(said, torch.tensor([8.0, 8.0, 8.0, torch.nan])).backward()
     assert all(p.grad.isfinite().all() for p in fusion.parameters())
-    assert fusion.net[2].bias.grad.item() == pytest.approx(-6 / 8)  # d/db of |6 e^b / 8 - 1|
+    assert fusion.factor.bias.grad.item() == pytest.approx(-6 / 8)  # d/db of |6 e^b / 8 - 1|
 
 
 def test_it_learns_whom_to_believe() -> None:
     """Where the picture is sure it is right, where it is not the field is."""
     torch.manual_seed(0)
-    fusion = DepthFusion(0)
+    fusion = DepthFusion(1)
     optimizer = torch.optim.Adam(fusion.parameters(), 1e-2)
 
     def glance() -> tuple[torch.Tensor, RayResult, torch.Tensor]:
@@ -72,7 +76,7 @@ def test_it_learns_whom_to_believe() -> None:
         relative_depth_loss(fusion(told, result), truth).backward()
         optimizer.step()
     told, result, truth = glance()
-    before = relative_depth_loss(DepthFusion(0)(told, result), truth)
+    before = relative_depth_loss(DepthFusion(1)(told, result), truth)
     with torch.no_grad():
         assert relative_depth_loss(fusion(told, result), truth) < 0.3 * before
 
@@ -84,7 +88,7 @@ def test_it_learns_from_what_a_pixel_shows() -> None:
     optimizer = torch.optim.Adam(fusion.parameters(), 1e-2)
     truth, shown = 3 * 20 ** torch.rand(512), (torch.rand(512) < 0.5).float()
     seen = truth * (1 + 0.25 * shown)
-    told = torch.cat([told_of(seen, torch.full((512,), 0.1)), shown[:, None]], dim=1)
+    told = told_of(seen, torch.full((512,), 0.1), shown)
     for _ in range(200):
         optimizer.zero_grad()
         relative_depth_loss(fusion(told, rays_of(seen)), truth).backward()

@@ -1,6 +1,7 @@
 """Rendering of analytic fields in closed form, and of voxel fields against brute force."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 
@@ -13,12 +14,13 @@ from distillnerf_ros.config import tiny
 from distillnerf_ros.render.compositing import composite, ray_weights
 from distillnerf_ros.render.renderer import (
     RayResult,
-    image_proposals,
+    image_edges,
     march_edges,
     propose,
+    ray_edges,
     render_rays,
 )
-from distillnerf_ros.render.sampling import interval_probability
+from distillnerf_ros.render.sampling import importance_edges, interval_probability
 from distillnerf_ros.voxels.field import Field, FieldHeads, FieldSample, VoxelField
 from distillnerf_ros.voxels.grid import GridLayout, build_grid
 
@@ -56,8 +58,7 @@ def forward_rays(make_rig, grid_size=(9, 16)) -> Rays:
 
 
 def render(field: Field, rays: Rays, samples: int = 64, **kwargs) -> RayResult:
-    probability = interval_probability(propose(field, rays, EDGES))
-    return render_rays(field, rays, probability, EDGES, samples, **kwargs)
+    return render_rays(field, rays, ray_edges(field, rays, EDGES, samples), **kwargs)
 
 
 def test_analytic_is_a_field():
@@ -128,14 +129,30 @@ def test_neighbours_share_the_proposals_of_every_fourth_ray(make_rig, shape):
     rig = make_rig(count=shape[0])
     rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, shape[1:])
     field = slab(5.0, 6.0, 1.0)
-    shared = image_proposals(field, rays, EDGES, shape)
-    assert shared.shape == (math.prod(shape), len(EDGES) - 1)
-    torch.testing.assert_close(shared.sum(-1), torch.ones(len(shared)))
+    shared = image_edges(field, rays, EDGES, 40, shape)
+    assert shared.shape == (math.prod(shape), 41)
     marched = propose(field, rays, EDGES)
     found = marched.amax(-1) > 0.1
     assert found.any()
-    likely = shared.gather(1, marched.argmax(-1, keepdim=True))[:, 0]
-    assert (likely[found] > 0.05).all()
+    interval = marched.argmax(-1, keepdim=True)
+    near, far = (EDGES[place] for place in (interval, interval + 1))
+    middles = (shared[:, 1:] + shared[:, :-1]) / 2
+    looks = ((middles > near) & (middles < far)).sum(dim=1)
+    assert (looks[found] >= 2).all()  # of 40: a twentieth of what the first pass says at least
+
+
+def test_every_fourth_ray_of_an_image_looks_where_its_surroundings_lie(make_rig):
+    """The slow way: a maximum over nine rays, then the inverse of their distribution."""
+    rig, shape = make_rig(count=1), (1, 6, 8)
+    rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, shape[1:])
+    field = Analytic(lambda p: 1.0 * (p[..., 0] > 5 + p[..., 1].abs()))
+    marched = propose(field, rays, EDGES).reshape(6, 8, -1)[::2, ::2]
+    edges = image_edges(field, rays, EDGES, 16, shape).reshape(6, 8, -1)
+    for row, col in itertools.product(range(6), range(8)):
+        r, c = row // 2, col // 2
+        around = marched[max(r - 1, 0) : r + 2, max(c - 1, 0) : c + 2].flatten(0, 1).amax(0)
+        expected = importance_edges(EDGES, interval_probability(around[None]), 16)[0]
+        torch.testing.assert_close(edges[row, col], expected)
 
 
 def street(seed: int) -> VoxelField:
@@ -188,10 +205,10 @@ def test_two_passes_against_brute_force(make_rig):
     field, rig = street(0), make_rig((128, 224), count=1)
     shape = (1, 64, 112)
     rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, shape[1:])
-    probability = image_proposals(field, rays, EDGES, shape)
+    edges = image_edges(field, rays, EDGES, 24, shape)
     some = torch.randperm(len(rays.origins), generator=torch.Generator().manual_seed(0))[:1500]
     truth = brute_force(field, rays.select(some))
-    result = render_rays(field, rays.select(some), probability[some], EDGES, 24)
+    result = render_rays(field, rays.select(some), edges[some])
     assert (result.opacity - truth.opacity).abs().mean() < 0.02
     surface = truth.opacity > 0.9
     assert surface.float().mean() > 0.5

@@ -6,8 +6,7 @@ import torch
 from distillnerf_ros.cameras import Rays
 from distillnerf_ros.config import RenderConfig
 from distillnerf_ros.query import occupancy
-from distillnerf_ros.render.renderer import march_edges, propose, render_rays
-from distillnerf_ros.render.sampling import interval_probability
+from distillnerf_ros.render.renderer import march_edges, ray_edges, render_rays
 from distillnerf_ros.scene.field import harmonics
 from distillnerf_ros.scene.march import march
 from distillnerf_ros.voxels.field import Field
@@ -104,8 +103,7 @@ def test_the_renderer_sees_what_the_march_sees(scene_field):
     rays = Rays(torch.zeros(2, 3), torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.5, 0.2]]))
     moment = scene_field.at(0.5)
     edges = march_edges(RenderConfig(far_m=40.0, coarse_samples=64), 0.8, 20.0)
-    probability = interval_probability(propose(moment, rays, edges))
-    rendered = render_rays(moment, rays, probability, edges, 64)
+    rendered = render_rays(moment, rays, ray_edges(moment, rays, edges, 64))
     marched = march(scene_field, rays, torch.tensor([0.5, 0.5]), 64)
     torch.testing.assert_close(rendered.opacity, marched.opacity, atol=0.02, rtol=0.02)
     torch.testing.assert_close(rendered.depth_m, marched.mean_depth_m(), atol=0.2, rtol=0.05)

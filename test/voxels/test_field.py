@@ -6,10 +6,18 @@ import pytest
 import torch
 
 from distillnerf_ros.cameras.visibility import Visibility
+from distillnerf_ros.query.occupancy import (
+    NEARBY_M,
+    occupancy_density,
+    voxel_centers_m,
+    voxel_latents,
+    voxel_samples_m,
+)
 from distillnerf_ros.voxels.contraction import Contraction
 from distillnerf_ros.voxels.field import Field, FieldHeads, VoxelField
 from distillnerf_ros.voxels.grid import GridLayout, build_grid
 
+CPU = torch.device("cpu")
 LAYOUT = GridLayout(Contraction((50.0, 50.0, 6.4), 0.8), (5, 4, 3), 4)
 SPREAD = torch.tensor([30.0, 30.0, 3.0])
 POINTS = torch.randn(300, 3, generator=torch.Generator().manual_seed(0)) * SPREAD
@@ -127,3 +135,17 @@ def test_composited_latents_and_their_gradients_are_the_plain_weighted_sums(fiel
         (fast.coarse_values, plain.coarse_values),
     ):
         torch.testing.assert_close(got.grad, wanted.grad)
+
+
+def test_occupancy_looks_up_cells_it_knows_beforehand_as_it_would_points(field):
+    centers = voxel_centers_m(CPU)
+    samples = torch.stack([field.density(centers + step) for step in voxel_samples_m(CPU)])
+    assert samples.any()
+    assert torch.equal(occupancy_density(field, CPU), samples.amax(dim=0))
+    offsets = centers.new_tensor(NEARBY_M)
+    points = centers[field.density(centers) > 0][:20]
+    for point, mean in zip(points, voxel_latents(field, points), strict=True):
+        around = [point + offset for offset in offsets]
+        weights = torch.stack([field.density(x).clamp(max=1) + 1e-2 for x in around])
+        slow = sum(w * field.latent(x) for w, x in zip(weights, around, strict=True))
+        torch.testing.assert_close(mean, slow / weights.sum())

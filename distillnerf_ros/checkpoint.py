@@ -78,8 +78,8 @@ def save_checkpoint(
         metadata["pca_explained"] = repr(semantics.pca.explained)
         for name in ("mean", "basis", "std"):
             tensors[f"pca.{name}"] = getattr(semantics.pca, name)
-        tensors["semantics.classes"] = semantics.classes
-        tensors["semantics.negatives"] = semantics.negatives
+        for name in ("classes", "negatives", "caution"):
+            tensors[f"semantics.{name}"] = getattr(semantics, name)
     converted = {
         key: (value.to(dtype) if value.is_floating_point() else value).contiguous().cpu()
         for key, value in tensors.items()
@@ -148,8 +148,8 @@ def _semantics(metadata: dict[str, str], tensors: dict[str, Tensor]) -> Semantic
         return None
     mean, basis, std = (tensors[f"pca.{name}"] for name in ("mean", "basis", "std"))
     pca = Pca(mean, basis, std, float(metadata["pca_explained"]))
-    classes, negatives = tensors["semantics.classes"], tensors["semantics.negatives"]
-    return Semantics(metadata["clip"], pca, classes, negatives)
+    texts = (tensors[f"semantics.{name}"] for name in ("classes", "negatives", "caution"))
+    return Semantics(metadata["clip"], pca, *texts)
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -40,6 +40,10 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "train": ("distillnerf_ros.training.train", "train the model"),
     "eval": ("distillnerf_ros.training.evaluate", "measure depth, occupancy and text queries"),
+    "calibrate": (
+        "distillnerf_ros.training.calibrate",
+        "set how sure each class name must be before it counts as found",
+    ),
     "bench": ("distillnerf_ros.bench", "measure the speed of every stage"),
 }
 """Module and one line of help of every verb. A module offers ``VERB_HELP``, ``EXAMPLE``,

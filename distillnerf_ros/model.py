@@ -26,6 +26,7 @@ from distillnerf_ros.render.renderer import (
     render_rays,
 )
 from distillnerf_ros.voxels.complement import complement_density, pad_row
+from distillnerf_ros.voxels.feature_fusion import FeatureFusion
 from distillnerf_ros.voxels.field import FieldHeads, VoxelField
 from distillnerf_ros.voxels.grid import GridLayout, SparseGrid, build_grid
 from distillnerf_ros.voxels.paint import Paint, RayEnds
@@ -51,6 +52,7 @@ class DistillNeRF(nn.Module):
         self.heads = FieldHeads(latent, config.features.channels, channels)
         self.decoder = RgbDecoder(config.render, latent) if config.render.decoder else None
         self.depth_fusion = DepthFusion(latent)
+        self.feature_fusion = FeatureFusion(latent, config.features.channels)
         edges = march_edges(config.render, config.grid.alpha, config.grid.inner_xy_m)
         self.register_buffer("edges_m", edges, persistent=False)
 

@@ -28,7 +28,6 @@ from distillnerf_ros.query.occupancy import (
     occupancy_density,
     occupancy_probability,
     voxel_centers_m,
-    voxel_latents,
 )
 from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.query.text import DEFAULT_THRESHOLD, embed_prompts, relevancy_in_pca
@@ -121,8 +120,8 @@ class Pipeline:
     def voxel_features(
         self, field: VoxelField, centers_m: Float[Tensor, "P 3"]
     ) -> Float[Tensor, "P C"]:
-        """Foundation features of voxels (see ``voxel_latents``)."""
-        return self.model.heads.features(voxel_latents(field, centers_m))
+        """Foundation features of voxels (see ``FeatureFusion``)."""
+        return self.model.feature_fusion(field, centers_m)
 
     @property
     def semantics(self) -> Semantics:

@@ -39,7 +39,11 @@ def semantics() -> Semantics:
     negatives = unit(torch.randn(4, 8, generator=generator), dim=-1)
     basis = torch.linalg.qr(torch.randn(8, 5, generator=generator))[0].T.contiguous()
     return Semantics(
-        "some-clip", Pca(torch.ones(8), basis, torch.ones(5), 0.75), classes, negatives
+        "some-clip",
+        Pca(torch.ones(8), basis, torch.ones(5), 0.75),
+        classes,
+        negatives,
+        torch.linspace(0, 2, 17),
     )
 
 
@@ -68,6 +72,7 @@ def test_round_trip(saved, model, semantics):
     assert loaded.semantics.clip == "some-clip"
     assert loaded.semantics.pca.explained == 0.75
     assert torch.equal(loaded.semantics.classes, semantics.classes)
+    assert torch.equal(loaded.semantics.caution, semantics.caution)
     assert torch.equal(loaded.semantics.pca.basis, semantics.pca.basis)
 
 

@@ -193,6 +193,7 @@ def step(model: DistillNeRF, rig: CameraRig) -> tuple[VoxelField, Rendered]:
         rendered.opacity,
         field.density(PROBES),
         field.slot_density,  # a few rays may miss every fine voxel
+        model.feature_fusion(field, PROBES),
     ]
     terms += [] if field.block_logit is None else [field.block_logit]
     torch.stack([term.mean() for term in terms]).sum().backward()
@@ -223,6 +224,7 @@ def test_every_parameter_of_tiny_learns(make_rig):
     torch.nn.init.normal_(model.voxel_net.birds_eye.widen.weight, std=0.1)
     torch.nn.init.normal_(model.backbone.cross_view.out[1].weight, std=0.1)
     torch.nn.init.normal_(model.depth_fusion.factor.weight, std=0.1)
+    torch.nn.init.normal_(model.feature_fusion.net[-1].weight, std=0.1)
     _, rendered = step(model, make_rig(count=3))
     assert rendered.depth_m.isfinite().any()
     assert_learning(model)
@@ -306,6 +308,7 @@ def test_base_runs_forward_and_backward(make_rig):
     config = dataclasses.replace(config, coarse_depth=coarse, fine_depth=fine, render=render)
     model = build(shrunk(config, (16, 32))).train()
     torch.nn.init.normal_(model.depth_fusion.factor.weight, std=0.1)  # zero at first
+    torch.nn.init.normal_(model.feature_fusion.net[-1].weight, std=0.1)  # so is this
     field, rendered = step(model, make_rig((16, 32), count=2))
     assert field.grid.fine_count > 0
     assert rendered.rgb.shape == (2, 3, 16, 32)

@@ -74,11 +74,25 @@ class Visibility:
             points_m: (P, 3) ego metres.
             margin_m: how far behind the surface still counts as seen (half a voxel's diagonal).
         """
+        inside, pixel, depth_m = self.project(points_m)
+        return (inside & (depth_m <= self.depth_m.flatten()[pixel] + margin_m)).any(dim=0)
+
+    @exactly
+    def project(
+        self, points_m: Float[Tensor, "P 3"]
+    ) -> tuple[Bool[Tensor, "M P"], Int[Tensor, "M P"], Float[Tensor, "M P"]]:
+        """Where points fall in each picture.
+
+        Args:
+            points_m: (P, 3) ego metres.
+
+        Returns:
+            Whether they do, the flat pixel among the M * h * w (any where they do not), and their
+            depth in metres.
+        """
         centers = self.ego_from_camera[:, :3, 3:]
         projected = self._projections @ points_m.T - self._projections @ centers
-        inside, index = self._inside(projected)
-        limit_m = self.depth_m.flatten()[index] + margin_m
-        return (inside & (projected[:, 2] <= limit_m)).any(dim=0)
+        return *self._inside(projected), projected[:, 2]
 
     @property
     def _projections(self) -> Float[Tensor, "M 3 3"]:

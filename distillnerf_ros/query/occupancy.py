@@ -108,31 +108,6 @@ def _cells(layout: GridLayout, device: torch.device) -> list[tuple[Tensor, Tenso
     return [layout.locate(centers + offset) for offset in voxel_samples_m(device)]
 
 
-NEARBY_M = (
-    *((0.0, 0.0, z) for z in (0.1, -0.1, 0.3, -0.3)),
-    *((x, y, 0.1) for x, y in ((0.4, 0.0), (-0.4, 0.0), (0.0, 0.4), (0.0, -0.4))),
-)
-"""Where a voxel's features are sampled: within it, above, below and at its four sides."""
-
-
-@functools.lru_cache(maxsize=4)
-@torch.inference_mode(False)  # see above
-def _nearby_m(device: torch.device) -> Float[Tensor, "8 3"]:
-    return torch.tensor(NEARBY_M, device=device)
-
-
-def voxel_latents(field: VoxelField, centers_m: Float[Tensor, "P 3"]) -> Float[Tensor, "P C"]:
-    """Latents of voxels: the mean over the voxel and its neighbours, by density up to 1 per metre.
-
-    Neighbours mostly belong to the same thing and average the noise of each; on unseen streets
-    that raises the mean average precision of the class names from 0.347 to 0.353.
-    """
-    points = centers_m[:, None] + _nearby_m(centers_m.device)
-    # The small number lets empty voxels still answer with their coarse features.
-    weights = field.density(points).clamp(max=1.0) + 1e-2
-    return field.composite_latent(points, weights / weights.sum(dim=-1, keepdim=True))
-
-
 def observed_voxels(visibility: Visibility, device: torch.device) -> Bool[Tensor, "X Y Z"]:
     """Which voxels the cameras saw, decided for blocks of 2x2x2 voxels (8x fewer projections).
 

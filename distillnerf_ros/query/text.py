@@ -55,6 +55,7 @@ def relevancy_of_cosines(
     negative: Float[Tensor, "*batch M"],
     scale: float = RELEVANCY_SCALE,
     against: Bool[Tensor, "Q M"] | None = None,
+    caution: Float[Tensor, " Q"] | float = 0.0,
 ) -> Float[Tensor, "*batch Q"]:
     """LERF score, 0..1: min over negatives of softmax(scale * [cos_pos, cos_neg])[0].
 
@@ -66,11 +67,12 @@ def relevancy_of_cosines(
         negative: cosines to what they are weighed against.
         scale: inverse temperature.
         against: (Q, M) which negatives count for which prompt; None = all.
+        caution: (Q,) logits to take off each prompt's score.
     """
     nearest = negative[..., None, :]
     if against is not None:
         nearest = nearest.masked_fill(~against, -torch.inf)
-    return torch.sigmoid(scale * (positive - nearest.amax(dim=-1)))
+    return torch.sigmoid(scale * (positive - nearest.amax(dim=-1)) - caution)
 
 
 def relevancy(

@@ -12,7 +12,7 @@ from distillnerf_ros.data.lidar import lidar_depth
 from distillnerf_ros.lift.coarse_depth import CoarseDepth
 from distillnerf_ros.lift.fine_depth import FineDepth
 from distillnerf_ros.model import DistillNeRF
-from distillnerf_ros.query.occupancy import voxel_centers_m, voxel_latents
+from distillnerf_ros.query.occupancy import voxel_centers_m
 from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.render.renderer import RayResult, ray_edges, render_rays
 from distillnerf_ros.training import losses
@@ -265,7 +265,7 @@ class Objective:
         wanted = surface_features(sample.rig, sample.depth_m, voxels, maps)
         pick = self._rare_first(wanted, semantics, generator)
         centers = voxel_centers_m(pick.device).reshape(-1, 3)[voxels.surface[pick]]
-        features = model.heads.features(voxel_latents(field, centers))
+        features = model.feature_fusion(field, centers)
         near, relevancy = self._feature_terms(features, wanted[pick], semantics)
         return {"point_features": near, "relevancy": relevancy}
 

@@ -7,10 +7,8 @@ import torch
 
 from distillnerf_ros.cameras.visibility import Visibility
 from distillnerf_ros.query.occupancy import (
-    NEARBY_M,
     occupancy_density,
     voxel_centers_m,
-    voxel_latents,
     voxel_samples_m,
 )
 from distillnerf_ros.voxels.contraction import Contraction
@@ -142,10 +140,3 @@ def test_occupancy_looks_up_cells_it_knows_beforehand_as_it_would_points(field):
     samples = torch.stack([field.density(centers + step) for step in voxel_samples_m(CPU)])
     assert samples.any()
     assert torch.equal(occupancy_density(field, CPU), samples.amax(dim=0))
-    offsets = centers.new_tensor(NEARBY_M)
-    points = centers[field.density(centers) > 0][:20]
-    for point, mean in zip(points, voxel_latents(field, points), strict=True):
-        around = [point + offset for offset in offsets]
-        weights = torch.stack([field.density(x).clamp(max=1) + 1e-2 for x in around])
-        slow = sum(w * field.latent(x) for w, x in zip(weights, around, strict=True))
-        torch.testing.assert_close(mean, slow / weights.sum())

@@ -1,0 +1,147 @@
+"""Thresholds of class names: what they are chosen by, what they do to scores, and the verb."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from distillnerf_ros.checkpoint import load_checkpoint, save_checkpoint
+from distillnerf_ros.errors import CheckpointError, DatasetError
+from distillnerf_ros.model import DistillNeRF
+from distillnerf_ros.query.semantics import Semantics
+from distillnerf_ros.taxonomy import OCC3D_CLASSES
+from distillnerf_ros.teachers.pca import Pca
+from distillnerf_ros.training import calibrate as module
+from distillnerf_ros.training.absent import ABSENT, HIDDEN, PRESENT
+from distillnerf_ros.training.calibrate import caution_of, choose_thresholds
+
+pytest.importorskip("nuscenes")
+
+FRAMES = 1000
+
+
+def answers(absent: dict[int, np.ndarray], present: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Every class is in every frame and sure, but for those given: absent, with these scores."""
+    best, there = np.full((FRAMES, 17), present), np.full((FRAMES, 17), PRESENT, np.int8)
+    for name, scores in absent.items():
+        best[:, name], there[:, name] = scores, ABSENT
+    return best, there
+
+
+def test_nineteen_of_twenty_frames_without_a_thing_are_refused() -> None:
+    even = np.linspace(0.5, 0.9, FRAMES)  # a twentieth of these lies above 0.88
+    thresholds = choose_thresholds(*answers({9: even, 10: np.full(FRAMES, 0.3)}))
+    assert thresholds[9] == pytest.approx(0.88, abs=0.006)
+    assert thresholds[10] == 0.5  # what is never sure needs no more than neutral
+
+
+def test_what_no_frame_lacks_must_be_surer_than_what_others_lack() -> None:
+    """Found up to 0.95, and nine tenths of the false answers to the others are below 0.7."""
+    false = np.concatenate([np.full(900, 0.69), np.full(100, 0.99)])
+    thresholds = choose_thresholds(*answers({9: false}))
+    assert thresholds[0] == pytest.approx(0.695, abs=0.006)
+
+
+def test_a_class_that_one_frame_lacks_leans_on_the_others() -> None:
+    best, there = answers({9: np.full(FRAMES, 0.8)})
+    there[0, 4], best[0, 4] = ABSENT, 0.6
+    hidden = (best.copy(), there.copy())
+    hidden[0][0, 4], hidden[1][0, 4] = 0.99, HIDDEN  # no answer to it is wrong
+    assert choose_thresholds(best, there)[4] == pytest.approx(0.805, abs=0.006)
+    assert choose_thresholds(*hidden)[4] == pytest.approx(0.805, abs=0.006)
+
+
+def test_frames_that_lack_nothing_cannot_be_calibrated_on() -> None:
+    with pytest.raises(DatasetError, match="none of the 1000 frames lacks any"):
+        choose_thresholds(*answers({}))
+
+
+def semantics_of(caution: torch.Tensor) -> Semantics:
+    pca = Pca(torch.zeros(21), torch.eye(21), torch.ones(21), 1.0)
+    return Semantics("words", pca, *torch.eye(21).split([17, 4]), caution)
+
+
+def test_a_score_at_the_threshold_becomes_one_half() -> None:
+    thresholds = np.full(17, 0.5)
+    thresholds[4] = 0.8
+    calm, wary = semantics_of(torch.zeros(17)), semantics_of(caution_of(thresholds))
+    feature = torch.zeros(1, 21)
+    feature[0, 4], feature[0, 3] = 0.9, 0.3  # a car and a little of a bus
+    cars, whatever = torch.eye(21)[[4]], torch.full((1, 21), 21**-0.5)
+    told = calm.relevancy(feature, cars).logit() - wary.relevancy(feature, cars).logit()
+    assert told.item() == pytest.approx(np.log(0.8 / 0.2), rel=1e-4)
+    told = calm.relevancy(feature, whatever).logit() - wary.relevancy(feature, whatever).logit()
+    assert told.item() == pytest.approx(np.log(0.8 / 0.2) / 17, rel=1e-3)  # unlike all names
+    buses = torch.eye(21)[[3]]
+    assert torch.equal(calm.relevancy(feature, buses), wary.relevancy(feature, buses))
+
+
+@pytest.fixture
+def weights(tmp_path: Path, small_config) -> Path:
+    torch.manual_seed(0)
+    model = DistillNeRF(small_config)
+    torch.nn.init.constant_(model.voxel_net.completion.bias, 8.0)
+    channels = small_config.features.channels
+    basis = torch.linalg.qr(torch.randn(21, channels))[0].T.contiguous()
+    pca = Pca(torch.zeros(21), basis, torch.ones(channels), 1.0)
+    path = tmp_path / "weights.safetensors"
+    save_checkpoint(path, model, Semantics("words", pca, *torch.eye(21).split([17, 4])))
+    return path
+
+
+def arguments(root: Path, weights: Path, out: Path) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    words = ["--dataroot", str(root), "--weights", str(weights), "--out", str(out)]
+    return parser.parse_args([*words, "--device", "cpu"])
+
+
+def test_the_verb_goes_on_and_writes_the_weights_with_thresholds(
+    flat_road, weights, tmp_path, capsys, monkeypatch
+) -> None:
+    out, asked, load = tmp_path / "wary.safetensors", [], module.load_frame
+
+    def interrupted(nusc, token, *sizes):
+        asked.append(token)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return load(nusc, token, *sizes)
+
+    monkeypatch.setattr(module, "load_frame", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        module.run(arguments(flat_road.root, weights, out))
+    assert not out.exists()
+    assert module.run(arguments(flat_road.root, weights, out)) == 0
+    assert len(set(asked)) == 2
+    assert asked == [asked[0], asked[1], asked[1]]  # the first frame is not asked again
+    assert not list(tmp_path.glob(".*parts"))
+    before, after = (load_checkpoint(str(path)) for path in (weights, out))
+    assert not before.semantics.caution.any()
+    assert after.semantics.caution.isfinite().all()
+    state = after.model.state_dict()
+    for key, value in before.model.state_dict().items():
+        torch.testing.assert_close(state[key], value, rtol=1e-3, atol=1e-4)
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in OCC3D_CLASSES)
+    again = tmp_path / "again.safetensors"  # scores are taken without the caution that is there
+    assert module.run(arguments(flat_road.root, out, again)) == 0
+    caution = load_checkpoint(str(again)).semantics.caution
+    torch.testing.assert_close(caution, after.semantics.caution, atol=0.1, rtol=0)
+
+
+def test_what_cannot_be_calibrated_is_said(flat_road, weights, tmp_path, monkeypatch) -> None:
+    plain = tmp_path / "plain.safetensors"
+    save_checkpoint(plain, load_checkpoint(str(weights)).model, None)
+    with pytest.raises(CheckpointError, match="nothing to calibrate"):
+        module.run(arguments(flat_road.root, plain, tmp_path / "out.safetensors"))
+    monkeypatch.setattr(module, "load_frame", lambda *_: _Blind())
+    with pytest.raises(DatasetError, match="no occupancy truth"):
+        module.run(arguments(flat_road.root, weights, tmp_path / "out.safetensors"))
+
+
+class _Blind:
+    """A frame without occupancy."""
+
+    occupancy = None

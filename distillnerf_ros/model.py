@@ -109,10 +109,15 @@ class DistillNeRF(nn.Module):
             limits.max_fine_voxels,
         )
         split = self.config.voxels.fine_channels
-        logit = points.values[:, -1:]
-        fine = torch.cat([points.values[:, :split], logit], dim=1)
-        fine = splat_mean(fine, fine_rows, grid.fine_count)
-        return grid, fine, splat_mean(points.values[:, split:], coarse_rows, grid.coarse_count)
+        levels = (
+            (points.features[:, :split], fine_rows, grid.fine_count),
+            (points.features[:, split:], coarse_rows, grid.coarse_count),
+        )
+        fine, coarse = (
+            torch.cat([splat_mean(part, rows, count) for part in (features, points.logit)], dim=1)
+            for features, rows, count in levels
+        )
+        return grid, fine, coarse
 
     def render(self, field: VoxelField, rig: CameraRig) -> Rendered:
         """Depth, opacity, colour and features of the rig's views (its images are not looked at).

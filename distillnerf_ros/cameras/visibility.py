@@ -107,6 +107,5 @@ class Visibility:
         col = (u / near).mul_(cols / self.image_size[1]).floor_()
         row = (v / near).mul_(rows / self.image_size[0]).floor_()
         inside = (depth > 0.1) & (col >= 0) & (col < cols) & (row >= 0) & (row < rows)
-        first = torch.arange(count, device=depth.device)[:, None] * rows
-        index = (row.clamp_(0, rows - 1).long() + first) * cols + col.clamp_(0, cols - 1).long()
-        return inside, index
+        first = torch.arange(count, device=depth.device)[:, None] * (rows * cols)
+        return inside, torch.where(inside, row * cols + col, 0.0).long() + first

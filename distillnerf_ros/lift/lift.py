@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -20,12 +19,14 @@ class LiftedPoints:
 
     Attributes:
         points_m: (P, 3) ego metres.
-        values: (P, C + 1) features scaled by probability, then the density logit (paper eq. 1).
+        features: (P, C) scaled by probability (paper eq. 1).
+        logit: (P, 1) of density.
         keep: (P,) False for sky.
     """
 
     points_m: Float[Tensor, "P 3"]
-    values: Float[Tensor, "P C"]
+    features: Float[Tensor, "P C"]
+    logit: Float[Tensor, "P 1"]
     keep: Bool[Tensor, " P"]
 
 
@@ -42,7 +43,7 @@ def lift(rig: CameraRig, coarse: CoarseDepth, fine: FineDepth, min_opacity: floa
     rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, (rows, cols))
     points = rays.at(fine.depth_m.reshape(-1, candidates)).reshape(-1, 3)
     p = fine.probability[..., None]
-    logit = DENSITY_LOGIT_SCALE * (2 * p - 1)
-    values = torch.cat([p * fine.features[..., None, :], logit], dim=-1)
+    features = (p * fine.features[..., None, :]).flatten(0, 3)
+    logit = DENSITY_LOGIT_SCALE * (2 * p - 1).flatten(0, 3)
     keep = (coarse.opacity >= min_opacity)[..., None].expand(count, rows, cols, candidates)
-    return LiftedPoints(points, values.reshape(points.shape[0], -1), keep.reshape(-1))
+    return LiftedPoints(points, features, logit, keep.reshape(-1))

@@ -29,8 +29,8 @@ class FeatureFusion(nn.Module):
     such restraint. And what is lifted is spread over the voxels around a surface, while the
     pictures know where a thing ends, though not how far away it is: a voxel is shown what the
     pixels say that see it. The answer starts as the linear read-out. On streets 7000 to 7004 the
-    mean average precision of the class names rose from 0.477 to 0.NNN, without the pictures to
-    0.MMM.
+    mean average precision of the class names rose from 0.477 to 0.530, and to 0.514 where the net
+    is given the field and the voxel's place alone.
     """
 
     def __init__(self, latent: int, features: int) -> None:

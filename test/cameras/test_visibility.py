@@ -55,6 +55,11 @@ def test_one_camera_that_sees_is_enough():
     assert both.seen(points, margin_m=0.4).tolist() == [True, True, False]
 
 
+def test_what_is_not_a_number_is_not_seen():
+    points = torch.tensor([[10.0, 0.0, 1.5], [torch.nan] * 3, [10.0, torch.inf, 1.5]])
+    assert WALL.seen(points, margin_m=0.4).tolist() == [True, False, False]
+
+
 def test_no_camera_sees_nothing():
     none = Visibility(K[None][:0], POSE[None][:0], (50, 100), torch.zeros(0, 5, 10))
     assert not none.seen(torch.randn(4, 3), margin_m=0.4).any()

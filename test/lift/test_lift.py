@@ -39,14 +39,14 @@ def test_points_project_back_to_their_pixels_and_depths(make_rig):
         torch.testing.assert_close(pixel[:, :2], expected, atol=1e-3, rtol=0)
 
 
-def test_features_are_scaled_by_probability_and_end_in_the_logit(make_rig):
+def test_features_are_scaled_by_probability_which_is_the_logit(make_rig):
     _, fine, points = lifted(make_rig(count=2))
-    values = points.values.reshape(*SHAPE, 3, 6)
+    features = points.features.reshape(*SHAPE, 3, 5)
     p = fine.probability
     for candidate in range(3):
         expected = p[..., candidate, None] * fine.features
-        torch.testing.assert_close(values[..., candidate, :5], expected)
-    torch.testing.assert_close(values[..., 5], DENSITY_LOGIT_SCALE * (2 * p - 1))
+        torch.testing.assert_close(features[..., candidate, :], expected)
+    torch.testing.assert_close(points.logit.reshape(*SHAPE, 3), DENSITY_LOGIT_SCALE * (2 * p - 1))
 
 
 def test_sky_lifts_nothing(make_rig):

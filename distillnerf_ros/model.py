@@ -3,6 +3,7 @@
 import functools
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -32,6 +33,9 @@ from distillnerf_ros.voxels.grid import GridLayout, SparseGrid, build_grid
 from distillnerf_ros.voxels.paint import Paint, RayEnds
 from distillnerf_ros.voxels.sparse_conv import SparseVoxelNet
 from distillnerf_ros.voxels.splat import splat_mean
+
+DENSITY_LOGIT_SCALE = 10.0
+"""Density logit of a candidate that is surely a surface (density e^(7.6-1) per metre)."""
 
 
 class DistillNeRF(nn.Module):
@@ -99,7 +103,7 @@ class DistillNeRF(nn.Module):
         )
 
     def splat(self, points: LiftedPoints) -> tuple[SparseGrid, Tensor, Tensor]:
-        """Mean-pool the points into both levels; each level takes its part of the features."""
+        """Mean-pool the points into both levels: its part of the features, and density's logit."""
         limits = self.config.grid
         grid, coarse_rows, fine_rows = build_grid(
             self.layout,
@@ -109,15 +113,17 @@ class DistillNeRF(nn.Module):
             limits.max_fine_voxels,
         )
         split = self.config.voxels.fine_channels
-        levels = (
-            (points.features[:, :split], fine_rows, grid.fine_count),
-            (points.features[:, split:], coarse_rows, grid.coarse_count),
-        )
-        fine, coarse = (
-            torch.cat([splat_mean(part, rows, count) for part in (features, points.logit)], dim=1)
-            for features, rows, count in levels
-        )
-        return grid, fine, coarse
+        pixel = torch.arange(len(points.keep), device=points.keep.device)
+        pixel = pixel // (len(points.keep) // len(points.features))
+
+        def pooled(features: Tensor, rows: Tensor, count: int) -> Tensor:
+            carried = F.pad(features, (0, 1), value=1.0)  # the mean of its weight is that of p
+            mean = splat_mean(carried, pixel, points.probability, rows, count)
+            logit = DENSITY_LOGIT_SCALE * (2 * mean[:, -1:] - 1)
+            return torch.cat([mean[:, :-1], logit], dim=1)
+
+        fine = pooled(points.features[:, :split], fine_rows, grid.fine_count)
+        return grid, fine, pooled(points.features[:, split:], coarse_rows, grid.coarse_count)
 
     def render(self, field: VoxelField, rig: CameraRig) -> Rendered:
         """Depth, opacity, colour and features of the rig's views (its images are not looked at).

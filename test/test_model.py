@@ -15,6 +15,7 @@ from distillnerf_ros.config import (
     with_fields,
 )
 from distillnerf_ros.errors import ImageError
+from distillnerf_ros.lift.lift import lift
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.query.occupancy import occupancy_density
 from distillnerf_ros.render.renderer import DOUBTFUL_OPACITY, SURE_OPACITY, Rendered
@@ -313,3 +314,20 @@ def test_base_runs_forward_and_backward(make_rig):
     assert field.grid.fine_count > 0
     assert rendered.rgb.shape == (2, 3, 16, 32)
     assert_learning(model)
+
+
+def test_voxels_hold_the_mean_of_what_their_points_carry(model, make_rig):
+    """Features by probability, and the density's logit, which is linear in it (paper eq. 1)."""
+    rig = make_rig()
+    coarse, fine, _ = model.depth_stages(rig)
+    points = lift(rig, coarse, fine, model.config.fine_depth.min_opacity)
+    grid, pooled, _ = model.splat(points)
+    slots = grid.slots(*grid.layout.locate(points.points_m))
+    rows = grid.fine_rows(slots)
+    split, candidates = model.config.voxels.fine_channels, fine.depth_m.shape[-1]
+    for row in (0, grid.fine_count // 2, grid.fine_count - 1):
+        mine = ((rows == row) & points.keep).nonzero()[:, 0]
+        p = points.probability[mine]
+        carried = p[:, None] * points.features[mine // candidates, :split]
+        expected = torch.cat([carried.mean(0), (10 * (2 * p - 1)).mean()[None]])
+        torch.testing.assert_close(pooled[row], expected, rtol=1e-4, atol=1e-4)

@@ -9,24 +9,22 @@ from distillnerf_ros.cameras import CameraRig, camera_rays
 from distillnerf_ros.lift.coarse_depth import CoarseDepth
 from distillnerf_ros.lift.fine_depth import FineDepth
 
-DENSITY_LOGIT_SCALE = 10.0
-"""Density logit of a candidate that is surely a surface (density e^(7.6-1) per metre)."""
-
 
 @dataclasses.dataclass(frozen=True)
 class LiftedPoints:
-    """P = N * h * w * K points.
+    """P = N * h * w * K points: K for each pixel, one after the other.
 
     Attributes:
         points_m: (P, 3) ego metres.
-        features: (P, C) scaled by probability (paper eq. 1).
-        logit: (P, 1) of density.
+        features: (N * h * w, C) of the pixels; a point carries its pixel's, scaled by its
+            probability (paper eq. 1).
+        probability: (P,) that a surface lies there.
         keep: (P,) False for sky.
     """
 
     points_m: Float[Tensor, "P 3"]
-    features: Float[Tensor, "P C"]
-    logit: Float[Tensor, "P 1"]
+    features: Float[Tensor, "pixels C"]
+    probability: Float[Tensor, " P"]
     keep: Bool[Tensor, " P"]
 
 
@@ -42,8 +40,6 @@ def lift(rig: CameraRig, coarse: CoarseDepth, fine: FineDepth, min_opacity: floa
     count, rows, cols, candidates = fine.depth_m.shape
     rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, (rows, cols))
     points = rays.at(fine.depth_m.reshape(-1, candidates)).reshape(-1, 3)
-    p = fine.probability[..., None]
-    features = (p * fine.features[..., None, :]).flatten(0, 3)
-    logit = DENSITY_LOGIT_SCALE * (2 * p - 1).flatten(0, 3)
     keep = (coarse.opacity >= min_opacity)[..., None].expand(count, rows, cols, candidates)
-    return LiftedPoints(points, features, logit, keep.reshape(-1))
+    features = fine.features.flatten(0, 2)
+    return LiftedPoints(points, features, fine.probability.reshape(-1), keep.reshape(-1))

@@ -25,7 +25,8 @@ RELEVANCY_SCALE = 10.0
 """Inverse temperature of the pairwise softmax (LERF's)."""
 
 DEFAULT_THRESHOLD = 0.5
-"""Relevancy of a hit: nearer to the prompt than to any phrase that fits everything."""
+"""Relevancy of a hit: nearer to the prompt than to any phrase that fits everything, by as much as
+the weights were calibrated to ask for (``Semantics.caution``)."""
 
 
 def embed_prompts(

@@ -6,7 +6,7 @@ import torch
 from distillnerf_ros.cameras import CameraRig
 from distillnerf_ros.lift.coarse_depth import CoarseDepth
 from distillnerf_ros.lift.fine_depth import FineDepth
-from distillnerf_ros.lift.lift import DENSITY_LOGIT_SCALE, LiftedPoints, lift
+from distillnerf_ros.lift.lift import LiftedPoints, lift
 
 SHAPE = (2, 4, 6)
 
@@ -39,14 +39,10 @@ def test_points_project_back_to_their_pixels_and_depths(make_rig):
         torch.testing.assert_close(pixel[:, :2], expected, atol=1e-3, rtol=0)
 
 
-def test_features_are_scaled_by_probability_which_is_the_logit(make_rig):
+def test_points_carry_the_features_of_their_pixel_and_a_probability_of_their_own(make_rig):
     _, fine, points = lifted(make_rig(count=2))
-    features = points.features.reshape(*SHAPE, 3, 5)
-    p = fine.probability
-    for candidate in range(3):
-        expected = p[..., candidate, None] * fine.features
-        torch.testing.assert_close(features[..., candidate, :], expected)
-    torch.testing.assert_close(points.logit.reshape(*SHAPE, 3), DENSITY_LOGIT_SCALE * (2 * p - 1))
+    assert torch.equal(points.features.reshape(*SHAPE, 5), fine.features)
+    assert torch.equal(points.probability.reshape(*SHAPE, 3), fine.probability)
 
 
 def test_sky_lifts_nothing(make_rig):

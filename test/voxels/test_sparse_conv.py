@@ -9,7 +9,13 @@ import torch.nn.functional as F
 from distillnerf_ros.config import VoxelConfig
 from distillnerf_ros.voxels.contraction import Contraction
 from distillnerf_ros.voxels.grid import GridLayout, SparseGrid, build_grid
-from distillnerf_ros.voxels.sparse_conv import CHUNK_VALUES, BlockConv, SparseConv, SparseVoxelNet
+from distillnerf_ros.voxels.sparse_conv import (
+    CHUNK_VALUES,
+    Around,
+    BlockConv,
+    SparseConv,
+    SparseVoxelNet,
+)
 
 LAYOUT = GridLayout(Contraction((50.0, 50.0, 6.4), 0.8), (5, 4, 3), 4)
 SMALL = VoxelConfig(4, 3, 8, 6, coarse_layers=1, fine_layers=1, completion=True)
@@ -77,6 +83,21 @@ def test_gradients_of_a_sparse_conv():
     values = torch.randn(grid.fine_count, 2, dtype=torch.float64, requires_grad=True)
     neighbors = grid.fine_neighbors(grid.coarse_neighbors())
     assert torch.autograd.gradcheck(lambda v: layer(v, neighbors), values)
+
+
+@pytest.mark.parametrize("level", ["coarse", "fine"])
+def test_what_is_gathered_backwards_is_what_an_index_would_scatter(level):
+    grid = scattered_grid()
+    around = grid.coarse_neighbors()
+    neighbors = around if level == "coarse" else grid.fine_neighbors(around)
+    values = torch.randn(len(neighbors), 5, dtype=torch.float64, requires_grad=True)
+    padded = torch.cat([values, values.new_zeros(1, 5)])
+    gathered, plain = Around.apply(values, neighbors), padded[neighbors.reshape(-1)]
+    assert torch.equal(gathered, plain)
+    weights = torch.randn_like(plain)
+    fast, slow = (torch.autograd.grad((x * weights).sum(), values)[0] for x in (gathered, plain))
+    assert (slow != 0).all()
+    torch.testing.assert_close(fast, slow)
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2])

@@ -2,7 +2,7 @@
 
 Example::
 
-    python benchmarks/overfit_frame.py --dataroot /data/nuscenes --out runs/one_frame --steps 900
+    python benchmarks/overfit_frame.py --dataroot /data/nuscenes --out runs/one_frame --steps 700
 
 A third of the lidar points is held back. Prints the colour's PSNR at the training resolution, and
 depth AbsRel at the lidar points that were trained on and at those that were held back.
@@ -34,7 +34,7 @@ def main() -> None:
     )
     parser.add_argument("--dataroot", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; resumes")
-    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--half", action="store_true", help="train in bfloat16")
     parser.add_argument("--start-from", help="weights to start from; default: random ones")
     args = parser.parse_args()

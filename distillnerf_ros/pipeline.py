@@ -161,6 +161,7 @@ class Pipeline:
         features: Float[Tensor, "*shape C"],
         prompts: Sequence[str],
         negatives: Sequence[str] | None = None,
+        cautious: bool = True,
     ) -> Float[Tensor, "*shape Q"]:
         """LERF relevancy, 0..1, of features to prompts; see ``Semantics`` for what is unlike them.
 
@@ -168,10 +169,13 @@ class Pipeline:
             features: in the components that the field carries.
             prompts: what to look for.
             negatives: what to weigh them against instead.
+            cautious: whether a thing must stand out as the weights were calibrated to ask for,
+                where something is to be called found.
         """
         asked = self.embed(prompts)
         if not negatives:
-            return self.semantics.relevancy(features, asked)
+            semantics = self.semantics if cautious else self.semantics.without_caution()
+            return semantics.relevancy(features, asked)
         return relevancy_in_pca(features, self.semantics.pca, asked, self.embed(negatives))
 
     @torch.inference_mode()
@@ -266,9 +270,12 @@ class Pipeline:
         prompts: Sequence[str],
         negatives: Sequence[str] | None = None,
     ) -> Float[Tensor, "N h w"]:
-        """Relevancy of the best prompt at each rendered pixel, NaN where nothing is hit."""
+        """Relevancy of the best prompt at each rendered pixel, NaN where nothing is hit.
+
+        Without caution: a picture of what resembles the prompts, not of what is found.
+        """
         features = rendered.features.permute(0, 2, 3, 1)
-        best = self.relevancy(features, prompts, negatives).amax(dim=-1)
+        best = self.relevancy(features, prompts, negatives, cautious=False).amax(dim=-1)
         return torch.where(rendered.depth_m.isfinite(), best, torch.nan)
 
 

@@ -147,6 +147,18 @@ def test_relevancy_image(pipeline, field, rig):
     assert (both >= heat)[heat.isfinite()].all()
 
 
+def test_what_is_found_must_stand_out_and_what_is_drawn_need_not(pipeline, network, field, rig):
+    semantics = dataclasses.replace(pipeline.semantics, caution=torch.full((17,), 1.5))
+    wary = Pipeline(Checkpoint(network, semantics), CPU)
+    wary.__dict__["_tower"] = letters_tower
+    calm, cautious = (p.query_text(field, ["bus"], threshold=0.0) for p in (pipeline, wary))
+    torch.testing.assert_close(cautious.scores.logit(), calm.scores.logit() - 1.5)
+    rendered = pipeline.render(field, rig)
+    heat = [p.relevancy_image(rendered, ["bus"]).nan_to_num() for p in (pipeline, wary)]
+    assert heat[0].any()
+    assert torch.equal(*heat)
+
+
 @pytest.mark.parametrize("prompts", [[], [""], ["bus", "  "]])
 def test_empty_prompts_are_refused(pipeline, field, prompts):
     with pytest.raises(QueryError, match="none empty"):

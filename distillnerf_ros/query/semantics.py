@@ -64,6 +64,10 @@ class Semantics:
         tensors = (x.to(device) for x in (self.classes, self.negatives, self.caution))
         return Semantics(self.clip, self.pca.to(device), *tensors)
 
+    def without_caution(self) -> "Semantics":
+        """The same with the bare LERF scores."""
+        return dataclasses.replace(self, caution=torch.zeros_like(self.caution))
+
     def labels(self, features: Float[Tensor, "*shape C"]) -> UInt8[Tensor, "*shape"]:
         """Occ3D class whose name is nearest to each feature."""
         return self.pca.cosine(features, self.classes).argmax(dim=-1).to(torch.uint8)

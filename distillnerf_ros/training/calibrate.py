@@ -163,8 +163,8 @@ def run(args: argparse.Namespace) -> int:
         )
     nusc = nuscenes.open_dataset(args.dataroot, args.version)
     frames = choose_frames(nusc, args.split, None, args.every)
-    plain = dataclasses.replace(semantics, caution=torch.zeros_like(semantics.caution))
-    pipeline = Pipeline(Checkpoint(checkpoint.model, plain), resolve_device(args.device))
+    bare = Checkpoint(checkpoint.model, semantics.without_caution())
+    pipeline = Pipeline(bare, resolve_device(args.device))
     digest = hashlib.sha256(find_weights(args.weights).read_bytes()).hexdigest()[:12]
     parts = args.out.with_name(f".{args.out.name}.parts")
     tokens = [token for scene in frames.values() for token in scene]

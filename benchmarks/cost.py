@@ -29,14 +29,12 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from distillnerf_ros import model as model_page
-from distillnerf_ros.cameras import camera_rays
 from distillnerf_ros.config import PRESETS, preset
 from distillnerf_ros.device import resolve_device
 from distillnerf_ros.lift.coarse_depth import CoarseDepth
-from distillnerf_ros.lift.fine_depth import candidate_depths
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.voxels import sparse_conv
-from distillnerf_ros.voxels.grid import SparseGrid, build_grid
+from distillnerf_ros.voxels.grid import SparseGrid
 from distillnerf_ros.world.frames import Glance, glance
 from distillnerf_ros.world.scene import make_scene
 
@@ -222,24 +220,6 @@ def give_true_depth(model: DistillNeRF, made: Glance) -> None:
     model.coarse_depth.register_forward_hook(hook)
 
 
-def give_true_grid(model: DistillNeRF, made: Glance) -> None:
-    """Let a model without data find the voxels of the glance's true depth."""
-    config, stride = model.config, model.config.backbone.stem_stride
-    rows, cols = (length // stride for length in made.rig.image_size)
-    depth = pooled_depth(made, (rows, cols))
-    keep = depth.isfinite()[..., None].expand(-1, -1, -1, config.fine_depth.candidates)
-    candidates = candidate_depths(torch.where(keep[..., 0], depth, 120.0), config.fine_depth)
-    rig = made.rig
-    rays = camera_rays(rig.intrinsics, rig.ego_from_camera, rig.image_size, (rows, cols))
-    points = rays.at(candidates.reshape(-1, config.fine_depth.candidates)).reshape(-1, 3)
-    ceilings = config.grid.max_coarse_voxels, config.grid.max_fine_voxels
-    grid, *of_points = build_grid(model.layout, points, keep.reshape(-1), *ceilings)
-    fields = [field.name for field in dataclasses.fields(grid) if field.name != "layout"]
-    empty = dataclasses.replace(grid, **{key: getattr(grid, key).to("meta") for key in fields})
-    answer = (empty, *(points.to("meta") for points in of_points))
-    model_page.build_grid = lambda *args: answer  # type: ignore[assignment]
-
-
 def report(costs: dict[str, Cost], limits: tuple[float, float] | None) -> None:
     """Print a table, and how near each stage comes to what the machine can do."""
     head = ("GFLOP", "GB", "peak GB", "s", "GFLOP/s", "GB/s", "bound s", "of it")
@@ -274,7 +254,8 @@ def main() -> None:
     rig = made.rig.to(device)
     torch.manual_seed(0)
     model = DistillNeRF(config).eval().to(device)
-    (give_true_grid if counted else give_true_depth)(model, made)
+    if not counted:
+        give_true_depth(model, made)
     limits = None if counted else machine(device)
     print(f"{args.preset}, six images of {size[1]}x{size[0]}, {device}")
     if limits:
@@ -283,7 +264,7 @@ def main() -> None:
     print(f"weights {weights / 1e9:.2f} GB")
     profile = Profile(model, device)
     field, costs = profile.run(lambda: model.fuse(rig, *model.depth_stages(rig)))
-    print(f"\nencode: {field.grid.coarse_count} coarse and {field.grid.fine_count} fine voxels")
+    print(f"\nencode: {field.grid.coarse_count} coarse and {field.grid.fine_count} fine rows")
     report(costs, limits)
     print("\nrender colour, depth and features")
     report(profile.run(lambda: model.render(field, rig))[1], limits)

@@ -86,10 +86,10 @@ class GridConfig:
     """Coarse cells along x, y, z (paper: octree level 7)."""
     fine_factor: int = 4
     """Fine cells per coarse cell and axis (paper: level 9)."""
-    max_coarse_voxels: int = 120_000
+    max_coarse_voxels: int = 80_000
     """Ceiling on occupied coarse voxels; the ones with the fewest points are dropped."""
-    max_fine_voxels: int = 1_200_000
-    """Ceiling on occupied fine voxels."""
+    max_fine_voxels: int = 900_000
+    """Ceiling on occupied fine voxels: 1.3 times the most that one of eight streets has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,7 +236,7 @@ def tiny() -> ModelConfig:
             inner_z_m=5.12,
             coarse_shape=(80, 80, 16),
             max_coarse_voxels=16_000,
-            max_fine_voxels=160_000,
+            max_fine_voxels=96_000,
         ),
         voxels=VoxelConfig(
             fine_channels=12,

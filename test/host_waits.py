@@ -29,8 +29,15 @@ _SIZES = {
     "repeat_interleave",
 }
 """Operations whose result has a size that the data decide."""
-_VALUES = {"_local_scalar_dense", "equal", "is_nonzero", "_linalg_check_errors", "linalg_inv_ex"}
-"""Operations that hand a value to the host, or check one there."""
+_VALUES = {
+    "_local_scalar_dense",
+    "item",
+    "equal",
+    "is_nonzero",
+    "_linalg_check_errors",
+    "linalg_inv_ex",
+}
+"""Operations that hand a value to the host, or check one there; `item` in inference mode alone."""
 _UPLOADS = {"tensor", "new_tensor", "as_tensor", "asarray", "from_numpy"}
 _DOWNLOADS = {"tolist", "numpy", "__array__", "cpu"}
 

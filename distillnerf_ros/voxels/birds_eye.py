@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from distillnerf_ros.config import VoxelConfig
-from distillnerf_ros.voxels.grid import SparseGrid
+from distillnerf_ros.voxels.grid import SparseGrid, heaviest, sized_by_ceilings
 
 
 class _Block(nn.Module):
@@ -66,9 +66,9 @@ class BirdsEyeNet(nn.Module):
             grid: which those are.
         """
         nx, ny, nz = grid.layout.coarse_shape
-        cells = values.new_zeros(nx * ny * nz, self.cell)
-        cells = cells.index_copy(0, grid.coarse_cells, self.squeeze(values))
-        columns = cells.reshape(1, nx, ny, nz * self.cell).permute(0, 3, 1, 2)
+        cells = values.new_zeros(nx * ny * nz + 1, self.cell)  # the last is of spare rows
+        cells = cells.index_put((grid.coarse_cells,), self.squeeze(values))
+        columns = cells[:-1].reshape(1, nx, ny, nz * self.cell).permute(0, 3, 1, 2)
         x = self.enter(torch.cat([columns, _position(columns)], dim=1))
         full = self.at_full(x.contiguous(memory_format=torch.channels_last))
         half = self.at_half(full)
@@ -102,12 +102,12 @@ def proposed_cells(
         grid: which voxels exist.
         probability: from which a cell is proposed.
         ceiling: on the voxels in all.
+
+    Returns:
+        (P,) cells; -1 in spare rows (see `sized_by_ceilings`).
     """
     missing = grid.coarse_table == grid.coarse_count
     wanted: Bool[Tensor, " cells"] = missing & (torch.sigmoid(logits) > probability)
     every = torch.arange(len(logits), device=logits.device)
-    cells = (wanted & grid.layout.reachable(every)).nonzero()[:, 0]
-    room = max(0, ceiling - grid.coarse_count)
-    if len(cells) > room:
-        cells = cells[logits[cells].topk(room).indices]
-    return cells
+    taken = (~missing).sum() if sized_by_ceilings(logits) else grid.coarse_count
+    return heaviest(wanted & grid.layout.reachable(every), logits, ceiling, taken)

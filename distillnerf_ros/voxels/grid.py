@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Int32, Shaped
 from torch import Tensor
 
@@ -163,14 +164,14 @@ class SparseGrid:
     """Immutable topology of one glance: V_c occupied coarse voxels and V_f fine voxels in them.
 
     Row numbers equal to the count of rows mean "not there", so that a table padded by one row
-    answers for empty space.
+    answers for empty space. Rows may be spare (see `sized_by_ceilings`): no table leads to them.
 
     Attributes:
         layout: the dense frame.
         coarse_table: (coarse cells,) coarse cell -> coarse row.
-        coarse_cells: (V_c,) coarse row -> coarse cell.
+        coarse_cells: (V_c,) coarse row -> coarse cell, -1 for a spare row.
         fine_table: (V_c, subcells) coarse row and sub-cell -> fine row.
-        fine_slots: (V_f,) fine row -> slot.
+        fine_slots: (V_f,) fine row -> slot, -1 for a spare row.
         dropped: () points that found no place because a ceiling was reached.
     """
 
@@ -190,11 +191,11 @@ class SparseGrid:
         """This grid with further coarse voxels, which hold no fine ones; rows that exist stay.
 
         Args:
-            cells: (P,) coarse cells without a voxel, no two alike.
+            cells: (P,) coarse cells without a voxel, no two alike, or -1 for a spare row.
         """
         before, after = self.coarse_count, self.coarse_count + len(cells)
         table = torch.where(self.coarse_table == before, after, self.coarse_table)
-        table[cells] = torch.arange(before, after, device=cells.device)
+        table = _numbered(table, cells, torch.arange(before, after, device=cells.device))
         empty = self.fine_table.new_full((len(cells), self.layout.subcells), self.fine_count)
         return dataclasses.replace(
             self,
@@ -205,12 +206,12 @@ class SparseGrid:
 
     @property
     def coarse_count(self) -> int:
-        """Occupied coarse voxels."""
+        """Rows of coarse voxels."""
         return self.coarse_cells.shape[0]
 
     @property
     def fine_count(self) -> int:
-        """Occupied fine voxels."""
+        """Rows of fine voxels."""
         return self.fine_slots.shape[0]
 
     def coarse_neighbors(self) -> Int[Tensor, "V_c 27"]:
@@ -234,7 +235,7 @@ class SparseGrid:
         first_slots = (coarse_neighbors * self.layout.subcells).int().reshape(-1)
         chunk = NEIGHBOR_CHUNK if self.fine_slots.device.type == "cpu" else max(1, self.fine_count)
         rows = []
-        for slots in self.fine_slots.split(chunk):
+        for slots in self.fine_slots.clamp(min=0).split(chunk):
             block, sub = slots // self.layout.subcells, slots % self.layout.subcells
             around = gather_rows(side, sub).add_(block.int()[:, None], alpha=27)
             rows.append(self.fine_rows(gather_rows(first_slots, around) + neighbor_sub[sub]))
@@ -318,6 +319,16 @@ def build_grid(
     return grid, coarse_rows, fine_rows
 
 
+def sized_by_ceilings(values: Tensor) -> bool:
+    """Whether what has as many rows as voxels were found gets as many as there may be.
+
+    The host then knows every size before a GPU has found anything, and never waits for it. The
+    spare rows are work for nothing: a CPU, which has no one to wait for, does without them, and
+    so does training, which keeps all rows for its gradients.
+    """
+    return values.device.type != "cpu" and not torch.is_grad_enabled()
+
+
 def _occupied(
     cells: Int[Tensor, " P"], keep: Bool[Tensor, " P"], count: int, ceiling: int
 ) -> tuple[Tensor, Tensor]:
@@ -325,13 +336,47 @@ def _occupied(
     hits = torch.zeros(count, dtype=torch.int32, device=cells.device)
     if count:
         hits.index_add_(0, cells, keep.int())
-    occupied = hits.nonzero()[:, 0]
-    if occupied.shape[0] > ceiling:
-        heaviest = hits[occupied].topk(ceiling, sorted=False).indices
-        occupied = occupied[heaviest].sort().values
-    table = torch.full((count,), occupied.shape[0], dtype=torch.long, device=cells.device)
-    table[occupied] = torch.arange(occupied.shape[0], device=cells.device)
-    return table, occupied
+    occupied = heaviest(hits > 0, hits, ceiling)
+    table = hits.new_full((count,), len(occupied), dtype=torch.long)
+    return _numbered(table, occupied, torch.arange(len(occupied), device=cells.device)), occupied
+
+
+def heaviest(
+    wanted: Bool[Tensor, " cells"],
+    weight: Shaped[Tensor, " cells"],
+    ceiling: int,
+    taken: int | Int[Tensor, ""] = 0,
+) -> Int[Tensor, " N"]:
+    """The cells that are wanted in their order, the heaviest of them if there are too many.
+
+    Args:
+        wanted: which cells.
+        weight: what a cell counts.
+        ceiling: how many there may be.
+        taken: how many there are already.
+
+    Returns:
+        (N,) cells; -1 in the spare rows that a GPU gets.
+    """
+    if sized_by_ceilings(wanted):
+        rows = min(ceiling, len(wanted))
+        cells = weight.float().masked_fill(~wanted, -torch.inf).topk(rows).indices
+        there = wanted[cells] & (torch.arange(rows, device=cells.device) < ceiling - taken)
+        cells = torch.where(there, cells, len(wanted)).sort().values
+        return torch.where(cells < len(wanted), cells, -1)
+    cells, room = wanted.nonzero()[:, 0], max(0, ceiling - int(taken))
+    if len(cells) > room:
+        cells = cells[weight[cells].topk(room, sorted=False).indices].sort().values
+    return cells
+
+
+def _numbered(
+    table: Int[Tensor, " cells"], cells: Int[Tensor, " N"], rows: Int[Tensor, " N"]
+) -> Int[Tensor, " cells"]:
+    """The table with the cells' rows written into it; -1 is no cell."""
+    padded = F.pad(table, (0, 1))
+    padded[cells] = rows
+    return padded[:-1]
 
 
 def _around(x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Int32
 from torch import Tensor
 
-from distillnerf_ros.voxels.grid import SparseGrid, gather_rows
+from distillnerf_ros.voxels.grid import SparseGrid, gather_rows, sized_by_ceilings
 
 RIDGE = 0.005
 """Added to the sum of squared offsets (in cells) of a fit: a slope must be borne out by pixels
@@ -71,8 +71,9 @@ class Paint:
         seen = torch.zeros(last + 1, dtype=torch.bool, device=rgb.device)
         seen[cells] = True
         seen[last] = False
-        rows = torch.where(seen, seen.cumsum(0) - 1, seen.sum()).int()
-        count, row = int(rows[last]) + 1, rows[cells].long()
+        painted = min(len(cells), last) if sized_by_ceilings(rgb) else int(seen.sum())
+        rows = torch.where(seen, seen.cumsum(0) - 1, painted).int()
+        count, row = painted + 1, rows[cells].long()
         products = basis[:, :, None] * torch.cat([basis, rgb], dim=1)[:, None, :]
         sums = basis.new_zeros(count, 4, 7).index_add_(0, row, products)
         ridge = RIDGE * torch.eye(4, device=rgb.device)

@@ -16,7 +16,7 @@ from distillnerf_ros.checkpoint import (
     save_checkpoint,
     shipped_weights,
 )
-from distillnerf_ros.config import base, tiny
+from distillnerf_ros.config import base, preset, tiny
 from distillnerf_ros.errors import CheckpointError
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.query.semantics import Semantics
@@ -178,7 +178,9 @@ def test_shipped_weights_are_found_by_name(saved, monkeypatch):
 @pytest.mark.parametrize("name", shipped_weights())
 def test_shipped_weights_load_and_are_small(name):
     assert find_weights(name).stat().st_size <= MOST_BYTES
-    assert name.startswith(load_checkpoint(name).model.config.preset)
+    config = load_checkpoint(name).model.config
+    assert name.startswith(config.preset)
+    load_checkpoint(name, preset(config.preset))  # or no training could start from them
 
 
 def test_tiny_fits_the_limit():

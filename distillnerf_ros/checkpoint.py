@@ -10,7 +10,7 @@ from torch import Tensor
 from distillnerf_ros.config import ModelConfig, from_json, to_json
 from distillnerf_ros.errors import CheckpointError, ConfigError
 from distillnerf_ros.model import DistillNeRF
-from distillnerf_ros.query.semantics import Semantics
+from distillnerf_ros.query.semantics import TENSORS, Semantics
 from distillnerf_ros.teachers.pca import WEIGHTS_FOLDER, Pca
 
 FORMAT = "distillnerf_ros/1"
@@ -78,7 +78,7 @@ def save_checkpoint(
         metadata["pca_explained"] = repr(semantics.pca.explained)
         for name in ("mean", "basis", "std"):
             tensors[f"pca.{name}"] = getattr(semantics.pca, name)
-        for name in ("classes", "negatives", "caution"):
+        for name in TENSORS:
             tensors[f"semantics.{name}"] = getattr(semantics, name)
     converted = {
         key: (value.to(dtype) if value.is_floating_point() else value).contiguous().cpu()
@@ -148,7 +148,7 @@ def _semantics(metadata: dict[str, str], tensors: dict[str, Tensor]) -> Semantic
         return None
     mean, basis, std = (tensors[f"pca.{name}"] for name in ("mean", "basis", "std"))
     pca = Pca(mean, basis, std, float(metadata["pca_explained"]))
-    texts = (tensors[f"semantics.{name}"] for name in ("classes", "negatives", "caution"))
+    texts = (tensors[f"semantics.{name}"] for name in TENSORS)
     return Semantics(metadata["clip"], pca, *texts)
 
 

@@ -19,10 +19,8 @@ from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.query.clusters import gather_hits
 from distillnerf_ros.query.hits import Hits
 from distillnerf_ros.query.occupancy import (
-    FOLIAGE_PROBABILITY,
     OCCUPIED_PROBABILITY,
     Occupancy,
-    is_occupied,
     label_grid,
     observed_voxels,
     occupancy_density,
@@ -226,10 +224,11 @@ class Pipeline:
 
     def _named(self, field: VoxelField, probability: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Occupied voxels as a grid; features and labels of each."""
-        likely = probability >= FOLIAGE_PROBABILITY
+        enough = self.semantics.occupied_from
+        likely = probability >= enough.min()
         features = self.voxel_features(field, voxel_centers_m(self.device)[likely])
         labels = self.semantics.labels(features)
-        kept = is_occupied(probability[likely], labels)
+        kept = probability[likely] >= enough[labels.long()]
         return likely.masked_scatter(likely, kept), features[kept], labels[kept]
 
     @torch.inference_mode()

@@ -73,6 +73,7 @@ def test_round_trip(saved, model, semantics):
     assert loaded.semantics.pca.explained == 0.75
     assert torch.equal(loaded.semantics.classes, semantics.classes)
     assert torch.equal(loaded.semantics.caution, semantics.caution)
+    assert torch.equal(loaded.semantics.occupied_from, semantics.occupied_from)
     assert torch.equal(loaded.semantics.pca.basis, semantics.pca.basis)
 
 

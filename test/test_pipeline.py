@@ -159,6 +159,22 @@ def test_what_is_found_must_stand_out_and_what_is_drawn_need_not(pipeline, netwo
     assert torch.equal(*heat)
 
 
+def test_each_class_is_occupied_from_its_own_probability(pipeline, network, field):
+    def occupancy_from(enough):
+        semantics = dataclasses.replace(pipeline.semantics, occupied_from=enough)
+        return Pipeline(Checkpoint(network, semantics), CPU).occupancy(field)
+
+    thin = 2 * torch.rand(field.slot_density.shape, generator=torch.Generator().manual_seed(0))
+    field = dataclasses.replace(field, slot_density=thin * (field.slot_density > 0))
+    every = occupancy_from(torch.full((17,), 0.05))
+    enough = torch.linspace(0.1, 0.9, 17)
+    chosen = occupancy_from(enough)
+    named = every.labels.clamp(max=16).long()
+    kept = (every.labels != 17) & (every.probability >= enough[named])
+    assert 0 < kept.sum() < (every.labels != 17).sum()
+    assert torch.equal(chosen.labels, torch.where(kept, every.labels, 17))
+
+
 @pytest.mark.parametrize("prompts", [[], [""], ["bus", "  "]])
 def test_empty_prompts_are_refused(pipeline, field, prompts):
     with pytest.raises(QueryError, match="none empty"):

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from distillnerf_ros.cameras.visibility import Visibility
-from distillnerf_ros.taxonomy import FREE_LABEL, OCC3D_CLASSES
+from distillnerf_ros.taxonomy import FREE_LABEL
 from distillnerf_ros.voxels.field import Field, VoxelField
 from distillnerf_ros.voxels.grid import GridLayout
 
@@ -19,15 +19,8 @@ GRID_ORIGIN_M = (-40.0, -40.0, -1.0)
 VOXEL_M = 0.4
 """Edge of a voxel."""
 OCCUPIED_PROBABILITY = 0.5
-"""Probability from which a voxel counts as occupied."""
-FOLIAGE_PROBABILITY = 0.35
-"""The same for voxels that look like vegetation.
-
-How far off a crown is, is spread over many voxels, few of which reach one half; and the less sure
-a class is, the lower is the best place to cut (Lipton et al. 2014). On streets 7400 to 7407 it
-raises the IoU of vegetation from 0.049 to 0.076 and takes 0.516 to 0.508 for all that is occupied.
-"""
-_VEGETATION = OCC3D_CLASSES.index("vegetation")
+"""Probability from which a voxel counts as occupied, unless its class has one of its own (see
+``Semantics.occupied_from``)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,14 +118,6 @@ def observed_voxels(visibility: Visibility, device: torch.device) -> Bool[Tensor
     for axis in range(3):
         answer = answer.repeat_interleave(2, axis)
     return answer
-
-
-def is_occupied(
-    probability: Float[Tensor, " P"], labels: UInt8[Tensor, " P"]
-) -> Bool[Tensor, " P"]:
-    """Which voxels count as occupied, given what class they would be."""
-    foliage = (probability >= FOLIAGE_PROBABILITY) & (labels == _VEGETATION)
-    return foliage | (probability >= OCCUPIED_PROBABILITY)
 
 
 def label_grid(

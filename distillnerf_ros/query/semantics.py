@@ -8,10 +8,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from distillnerf_ros.query.occupancy import OCCUPIED_PROBABILITY
 from distillnerf_ros.query.text import DEFAULT_NEGATIVES, embed_prompts, relevancy_of_cosines
 from distillnerf_ros.taxonomy import OCC3D_CLASSES
 from distillnerf_ros.teachers.pca import Pca
 
+TENSORS = ("classes", "negatives", "caution", "occupied_from")
+"""What weights hold of `Semantics` beside the components, in its order."""
 UNLIKE = 0.3
 """A class name whose cosine to a prompt is lower names something else. Of the shipped CLIP, class
 names are at most 0.28 alike, "a tree" and "vegetation" 0.74, "a tall building" and "manmade" 0.42.
@@ -31,6 +34,9 @@ class Semantics:
         negatives: (M, E) unit vectors of LERF's canonical phrases; zero likewise.
         caution: (17,) logits that are taken off each class name's score: what is often seen where
             it is not must be surer (``distillnerf calibrate``).
+        occupied_from: (17,) probability from which a voxel counts as occupied, by the class it
+            looks like. The less sure a class is, the lower is the best place to cut (Lipton et
+            al. 2014): how far off a crown is, is spread over many voxels, few of which reach 0.5.
     """
 
     clip: str
@@ -39,6 +45,9 @@ class Semantics:
     negatives: Float[Tensor, "M E"]
     caution: Float[Tensor, " 17"] = dataclasses.field(
         default_factory=lambda: torch.zeros(len(OCC3D_CLASSES))
+    )
+    occupied_from: Float[Tensor, " 17"] = dataclasses.field(
+        default_factory=lambda: torch.full((len(OCC3D_CLASSES),), OCCUPIED_PROBABILITY)
     )
 
     @classmethod
@@ -61,7 +70,7 @@ class Semantics:
 
     def to(self, device: torch.device | str) -> "Semantics":
         """Move every tensor to a device."""
-        tensors = (x.to(device) for x in (self.classes, self.negatives, self.caution))
+        tensors = (getattr(self, name).to(device) for name in TENSORS)
         return Semantics(self.clip, self.pca.to(device), *tensors)
 
     def without_caution(self) -> "Semantics":

@@ -1,4 +1,4 @@
-"""How sure a class name must be before it counts as found, from streets of known occupancy."""
+"""How sure a class must be, to be occupied and to be found, from streets of known occupancy."""
 
 import argparse
 import dataclasses
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int8
+from jaxtyping import Float, Int, Int8
 from tqdm import tqdm
 
 from distillnerf_ros.checkpoint import Checkpoint, find_weights, load_checkpoint, save_checkpoint
@@ -18,15 +18,15 @@ from distillnerf_ros.data.nuscenes import NuScenes
 from distillnerf_ros.device import resolve_device
 from distillnerf_ros.errors import CheckpointError, DatasetError
 from distillnerf_ros.pipeline import Pipeline
+from distillnerf_ros.query.occupancy import OCCUPIED_PROBABILITY, voxel_centers_m
 from distillnerf_ros.query.text import DEFAULT_THRESHOLD
-from distillnerf_ros.taxonomy import OCC3D_CLASSES
+from distillnerf_ros.taxonomy import FREE_LABEL, OCC3D_CLASSES
 from distillnerf_ros.training.absent import ABSENT, PRESENT, presence
 from distillnerf_ros.training.cache import Arrays, kept
 from distillnerf_ros.training.evaluate import choose_frames
-from distillnerf_ros.training.judge import Judge
-from distillnerf_ros.training.truth import load_frame
+from distillnerf_ros.training.truth import Frame, load_frame
 
-VERB_HELP = "set how sure each class name must be before it counts as found"
+VERB_HELP = "set how sure each class must be before it counts as occupied, and as found"
 EXAMPLE = (
     "distillnerf calibrate --weights runs/tiny/weights.safetensors --dataroot runs/streets "
     "--out tiny.safetensors"
@@ -36,7 +36,29 @@ REFUSED = 0.95
 """Share of the frames without a thing in which nothing may be taken for it."""
 PRIOR_FRAMES = 3.0
 """Frames that the average class counts as, beside those in which a class is absent itself."""
-_LEVELS = np.linspace(DEFAULT_THRESHOLD, 0.98, 97)
+_SCORES = np.linspace(DEFAULT_THRESHOLD, 0.98, 97)
+PROBABILITIES = np.linspace(0.35, 0.95, 13)
+"""From which voxels may count as occupied. Lower ones would cost time: features of all voxels from
+the lowest on are worked out."""
+
+
+def choose_probabilities(
+    named: Int[np.ndarray, "17 L"], right: Int[np.ndarray, "17 L"], truth: Int[np.ndarray, " 17"]
+) -> Int[np.ndarray, " 17"]:
+    """The level from which voxels of each class make its IoU largest.
+
+    Args:
+        named: voxels that look like each class, by the level of their probability.
+        right: those of them that are of the class.
+        truth: voxels of each class.
+
+    Returns:
+        (17,) levels; that of one half where nothing is known of a class.
+    """
+    named, right = (np.cumsum(x[:, ::-1], axis=1)[:, ::-1] for x in (named, right))
+    iou = right / np.maximum(named + truth[:, None] - right, 1)
+    half = int(np.searchsorted(PROBABILITIES, OCCUPIED_PROBABILITY - 1e-6))
+    return np.where(iou.max(axis=1) > 0, iou.argmax(axis=1), half)
 
 
 def choose_thresholds(
@@ -61,17 +83,17 @@ def choose_thresholds(
             f"none of the {len(best)} frames lacks any of the classes, so that nothing is known "
             "of false answers; calibrate on more and other scenes"
         )
-    pool = (everything < _LEVELS[:, None]).mean(axis=1)
+    pool = (everything < _SCORES[:, None]).mean(axis=1)
     thresholds = np.full(best.shape[1], DEFAULT_THRESHOLD)
     for name, (scores, state) in enumerate(zip(best.T, there.T, strict=True)):
         absent, present = scores[state == ABSENT], scores[state == PRESENT]
         if len(absent):
-            below = (absent < _LEVELS[:, None]).sum(axis=1) + PRIOR_FRAMES * pool
+            below = (absent < _SCORES[:, None]).sum(axis=1) + PRIOR_FRAMES * pool
             enough = below >= REFUSED * (len(absent) + PRIOR_FRAMES)
-            thresholds[name] = _LEVELS[enough.argmax()] if enough.any() else _LEVELS[-1]
+            thresholds[name] = _SCORES[enough.argmax()] if enough.any() else _SCORES[-1]
         elif len(present):
-            found = (present >= _LEVELS[:, None]).mean(axis=1)
-            thresholds[name] = _LEVELS[(found + pool).argmax()]
+            found = (present >= _SCORES[:, None]).mean(axis=1)
+            thresholds[name] = _SCORES[(found + pool).argmax()]
     return thresholds
 
 
@@ -81,10 +103,54 @@ def caution_of(thresholds: Float[np.ndarray, " 17"]) -> Float[torch.Tensor, " 17
     return given - torch.tensor(DEFAULT_THRESHOLD).logit()
 
 
-def best_scores(
+def ask(pipeline: Pipeline, frame: Frame) -> Arrays:
+    """What a frame says, by class and level of probability; there are L levels.
+
+    Args:
+        pipeline: without caution, to which voxels of the lowest level are occupied.
+        frame: with occupancy truth.
+
+    Returns:
+        ``best`` (17, L, 17): best score of the voxels of a class and a level for each class name;
+        ``named``, ``right`` (17, L) and ``truth`` (17,): see `choose_probabilities`, of what
+        cameras see; ``there`` (17,): see ``absent.presence``.
+
+    Raises:
+        DatasetError: the frame has no occupancy truth.
+    """
+    truth = frame.occupancy
+    if truth is None:
+        raise DatasetError(
+            f"sample {frame.token} has no occupancy truth (gts/SCENE/TOKEN/labels.npz): nobody "
+            "knows what is absent there; give a data set with the files of Occ3D"
+        )
+    field = pipeline.encode(frame.rig)
+    occupancy = pipeline.occupancy(field)
+    assert occupancy.labels is not None
+    points = voxel_centers_m(pipeline.device)[occupancy.occupied]
+    features, semantics = pipeline.voxel_features(field, points), pipeline.semantics
+    scores = semantics.relevancy(features, semantics.classes).cpu().numpy()
+    occupied = occupancy.occupied.cpu()
+    labels = occupancy.labels.cpu()[occupied].numpy().astype(int)
+    probability = occupancy.probability.cpu()[occupied].numpy()
+    level = np.searchsorted(PROBABILITIES, probability, side="right").clip(1) - 1
+    shape = (len(OCC3D_CLASSES), len(PROBABILITIES))
+    best = np.zeros((*shape, len(OCC3D_CLASSES)))
+    np.maximum.at(best, (labels, level), scores)
+    seen = truth.mask_camera[occupied.numpy()]
+    agree = truth.semantics[occupied.numpy()] == labels
+    named, right = np.zeros(shape, int), np.zeros(shape, int)
+    np.add.at(named, (labels, level), seen)
+    np.add.at(right, (labels, level), seen & agree)
+    visible = np.bincount(truth.semantics[truth.mask_camera], minlength=FREE_LABEL + 1)
+    there = presence(truth)
+    return dict(best=best, named=named, right=right, truth=visible[:FREE_LABEL], there=there)
+
+
+def answers(
     nusc: NuScenes, tokens: list[str], pipeline: Pipeline, parts: Path | None, key: str
-) -> tuple[Float[np.ndarray, "F 17"], Int8[np.ndarray, "F 17"]]:
-    """Best score of each class name in each frame, and whether it is there; shows progress.
+) -> Arrays:
+    """What all frames say, stacked; shows progress.
 
     Args:
         nusc: the data set.
@@ -96,41 +162,35 @@ def best_scores(
     Raises:
         DatasetError: a frame has no occupancy truth, or a file is missing or damaged.
     """
-    judge = Judge(pipeline)
 
-    def ask(token: str) -> Arrays:
-        frame = load_frame(nusc, token, pipeline.image_size, pipeline.depth_size)
-        if frame.occupancy is None:
-            raise DatasetError(
-                f"sample {token} has no occupancy truth (gts/SCENE/TOKEN/labels.npz): nobody "
-                "knows what is absent there; give a data set with the files of Occ3D"
-            )
-        field = pipeline.encode(frame.rig)
-        best = judge.class_best(field, pipeline.occupancy(field))
-        return {"best": best, "there": presence(frame.occupancy)}
+    def make(token: str) -> Arrays:
+        return ask(pipeline, load_frame(nusc, token, pipeline.image_size, pipeline.depth_size))
 
     frames = [
-        kept(parts, "frames", f"{key}-{token}", functools.partial(ask, token))
+        kept(parts, "frames", f"{key}-{token}", functools.partial(make, token))
         for token in tqdm(tokens, unit="frame", desc="calibrate")
     ]
-    return np.stack([f["best"] for f in frames]), np.stack([f["there"] for f in frames])
+    return {name: np.stack([frame[name] for frame in frames]) for name in frames[0]}
 
 
 def table(
+    enough: Float[np.ndarray, " 17"],
     thresholds: Float[np.ndarray, " 17"],
     best: Float[np.ndarray, "F 17"],
     there: Int8[np.ndarray, "F 17"],
 ) -> str:
-    """Threshold of each class, with the shares of frames that are refused and found at it."""
-    lines = [f"{'class':22}{'threshold':>10}{'absent':>8}{'refused':>9}{'present':>9}{'found':>7}"]
-    for name, threshold, scores, state in zip(
-        OCC3D_CLASSES, thresholds, best.T, there.T, strict=True
+    """What was chosen for each class; shares of frames that are refused and found at it."""
+    first = f"{'class':22}{'occupied':>10}{'threshold':>10}"
+    lines = [f"{first}{'absent':>8}{'refused':>9}{'present':>9}{'found':>7}"]
+    for name, probability, threshold, scores, state in zip(
+        OCC3D_CLASSES, enough, thresholds, best.T, there.T, strict=True
     ):
         hit = scores >= threshold
         absent, present = hit[state == ABSENT], hit[state == PRESENT]
         refused = f"{1 - absent.mean():9.2f}" if len(absent) else f"{'-':>9}"
         found = f"{present.mean():7.2f}" if len(present) else f"{'-':>7}"
-        lines.append(f"{name:22}{threshold:10.2f}{len(absent):8}{refused}{len(present):9}{found}")
+        chosen = f"{name:22}{probability:10.2f}{threshold:10.2f}"
+        lines.append(f"{chosen}{len(absent):8}{refused}{len(present):9}{found}")
     return "\n".join(lines)
 
 
@@ -163,15 +223,25 @@ def run(args: argparse.Namespace) -> int:
         )
     nusc = nuscenes.open_dataset(args.dataroot, args.version)
     frames = choose_frames(nusc, args.split, None, args.every)
-    bare = Checkpoint(checkpoint.model, semantics.without_caution())
-    pipeline = Pipeline(bare, resolve_device(args.device))
+    least = torch.full_like(semantics.occupied_from, PROBABILITIES[0])
+    bare = dataclasses.replace(semantics.without_caution(), occupied_from=least)
+    pipeline = Pipeline(Checkpoint(checkpoint.model, bare), resolve_device(args.device))
     digest = hashlib.sha256(find_weights(args.weights).read_bytes()).hexdigest()[:12]
     parts = args.out.with_name(f".{args.out.name}.parts")
     tokens = [token for scene in frames.values() for token in scene]
-    best, there = best_scores(nusc, tokens, pipeline, parts, digest)
-    thresholds = choose_thresholds(best, there)
-    print(table(thresholds, best, there))
-    cautious = dataclasses.replace(semantics, caution=caution_of(thresholds))
+    said = answers(nusc, tokens, pipeline, parts, digest)
+    levels = choose_probabilities(
+        *(said[name].sum(axis=0) for name in ("named", "right", "truth"))
+    )
+    occupied = np.arange(len(PROBABILITIES)) >= levels[:, None]
+    best = (said["best"] * occupied[..., None]).max(axis=(1, 2))
+    enough, thresholds = PROBABILITIES[levels], choose_thresholds(best, said["there"])
+    print(table(enough, thresholds, best, said["there"]))
+    cautious = dataclasses.replace(
+        semantics,
+        caution=caution_of(thresholds),
+        occupied_from=torch.from_numpy(enough).float(),
+    )
     save_checkpoint(args.out, checkpoint.model, cautious, torch.float16)
     shutil.rmtree(parts, ignore_errors=True)
     print(f"{args.out}: {args.weights} with these thresholds, 0.5 in its own scores")

@@ -198,20 +198,10 @@ class Judge:
         if self.semantics is None:
             return np.zeros(FREE_LABEL), np.zeros(0)
         prompts = torch.cat([self.semantics.classes, self.absent_things])
-        best = self._best(self.semantics, said.field, said.occupancy, prompts)
+        points = voxel_centers_m(self.pipeline.device)[said.occupancy.occupied]
+        scores = self._relevancy(self.semantics, said.field, points, prompts)
+        best = scores.max(axis=0, initial=0.0).astype(np.float64)
         return best[:FREE_LABEL], best[FREE_LABEL:]
-
-    def class_best(self, field: VoxelField, occupancy: Occupancy) -> Float[np.ndarray, " 17"]:
-        """The first half of :meth:`best_scores`, for weights that know texts."""
-        assert self.semantics is not None
-        return self._best(self.semantics, field, occupancy, self.semantics.classes)
-
-    def _best(
-        self, semantics: Semantics, field: VoxelField, occupancy: Occupancy, prompts: Tensor
-    ) -> Float[np.ndarray, " Q"]:
-        points = voxel_centers_m(self.pipeline.device)[occupancy.occupied]
-        scores = self._relevancy(semantics, field, points, prompts)
-        return scores.max(axis=0, initial=0.0).astype(np.float64)
 
     def class_scores(
         self, semantics: Semantics, field: VoxelField, points_m: Float[Tensor, "P 3"]

@@ -10,7 +10,6 @@ from distillnerf_ros.cameras.visibility import Visibility
 from distillnerf_ros.query.occupancy import (
     GRID_SHAPE,
     Occupancy,
-    is_occupied,
     label_grid,
     observed_voxels,
     occupancy_density,
@@ -90,13 +89,6 @@ def test_labels_go_to_the_occupied_voxels_in_their_order():
     labels = label_grid(occupied, torch.tensor([4, 11], dtype=torch.uint8))
     assert (labels[0, 0, 0], labels[3, 2, 1]) == (4, 11)
     assert (labels[~occupied] == 17).all()
-
-
-def test_what_looks_like_a_tree_is_occupied_at_a_lower_probability():
-    tree, car = OCC3D_CLASSES.index("vegetation"), OCC3D_CLASSES.index("car")
-    probability = torch.tensor([0.34, 0.35, 0.49, 0.49, 0.5])
-    labels = torch.tensor([tree, tree, tree, car, car], dtype=torch.uint8)
-    assert is_occupied(probability, labels).tolist() == [False, True, True, False, True]
 
 
 def test_where_labels_are_known_they_say_what_is_occupied():

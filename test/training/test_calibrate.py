@@ -1,21 +1,30 @@
 """Thresholds of class names: what they are chosen by, what they do to scores, and the verb."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from distillnerf_ros.checkpoint import load_checkpoint, save_checkpoint
+from distillnerf_ros.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from distillnerf_ros.data import nuscenes
 from distillnerf_ros.errors import CheckpointError, DatasetError
 from distillnerf_ros.model import DistillNeRF
+from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.taxonomy import OCC3D_CLASSES
 from distillnerf_ros.teachers.pca import Pca
 from distillnerf_ros.training import calibrate as module
 from distillnerf_ros.training.absent import ABSENT, HIDDEN, PRESENT
-from distillnerf_ros.training.calibrate import caution_of, choose_thresholds
+from distillnerf_ros.training.calibrate import (
+    PROBABILITIES,
+    caution_of,
+    choose_probabilities,
+    choose_thresholds,
+)
+from distillnerf_ros.training.judge import Judge, answer
 
 pytest.importorskip("nuscenes")
 
@@ -56,6 +65,22 @@ def test_a_class_that_one_frame_lacks_leans_on_the_others() -> None:
 def test_frames_that_lack_nothing_cannot_be_calibrated_on() -> None:
     with pytest.raises(DatasetError, match="none of the 1000 frames lacks any"):
         choose_thresholds(*answers({}))
+
+
+def test_a_class_is_occupied_from_where_its_iou_is_largest() -> None:
+    """Brute force over all levels; 0.5 for a class that is never named rightly."""
+    generator = np.random.default_rng(0)
+    named = generator.integers(0, 50, (17, 13))
+    right, truth = generator.integers(0, named + 1), generator.integers(900, 1500, 17)
+    right[5] = 0
+    chosen = choose_probabilities(named, right, truth)
+    for name in set(range(17)) - {5}:
+        ious = []
+        for level in range(13):
+            hit, said = right[name, level:].sum(), named[name, level:].sum()
+            ious.append(hit / (said + truth[name] - hit))
+        assert chosen[name] == int(np.argmax(ious))
+    assert PROBABILITIES[chosen[5]] == pytest.approx(0.5)
 
 
 def semantics_of(caution: torch.Tensor) -> Semantics:
@@ -120,6 +145,8 @@ def test_the_verb_goes_on_and_writes_the_weights_with_thresholds(
     before, after = (load_checkpoint(str(path)) for path in (weights, out))
     assert not before.semantics.caution.any()
     assert after.semantics.caution.isfinite().all()
+    enough = after.semantics.occupied_from
+    assert ((enough > 0.349) & (enough < 0.951)).all()
     state = after.model.state_dict()
     for key, value in before.model.state_dict().items():
         torch.testing.assert_close(state[key], value, rtol=1e-3, atol=1e-4)
@@ -129,6 +156,37 @@ def test_the_verb_goes_on_and_writes_the_weights_with_thresholds(
     assert module.run(arguments(flat_road.root, out, again)) == 0
     caution = load_checkpoint(str(again)).semantics.caution
     torch.testing.assert_close(caution, after.semantics.caution, atol=0.1, rtol=0)
+    assert torch.equal(load_checkpoint(str(again)).semantics.occupied_from, enough)
+
+
+@pytest.mark.filterwarnings("ignore:absent things are not asked for")
+def test_a_frame_says_what_the_calibrated_weights_will_say(flat_road, weights) -> None:
+    """Best scores and the confusion of voxels, whatever probabilities are chosen."""
+    checkpoint = load_checkpoint(str(weights))
+    semantics = checkpoint.semantics
+
+    def pipeline_from(probabilities: np.ndarray) -> Pipeline:
+        enough = torch.from_numpy(probabilities).float()
+        own = dataclasses.replace(semantics, occupied_from=enough)
+        return Pipeline(Checkpoint(checkpoint.model, own), torch.device("cpu"))
+
+    pipeline = pipeline_from(np.full(17, PROBABILITIES[0]))
+    nusc = nuscenes.open_dataset(flat_road.root)
+    token = nuscenes.keyframes(nusc, nusc.scene[0])[0]
+    frame = module.load_frame(nusc, token, pipeline.image_size, pipeline.depth_size)
+    said = module.ask(pipeline, frame)
+    levels = np.arange(17) % 13
+    kept = np.arange(13) >= levels[:, None]
+    judge = Judge(pipeline_from(PROBABILITIES[levels]))
+    told = answer(judge.pipeline, frame.rig)
+    best, _ = judge.best_scores(told)
+    np.testing.assert_allclose((said["best"] * kept[..., None]).max((0, 1)), best, atol=1e-5)
+    labels, truth = told.occupancy.labels.numpy(), frame.occupancy
+    named = np.bincount(labels[truth.mask_camera], minlength=18)[:17]
+    assert named.any()
+    assert ((said["named"] * kept).sum(axis=1) == named).all()
+    right = labels[truth.mask_camera & (labels == truth.semantics)]
+    assert ((said["right"] * kept).sum(axis=1) == np.bincount(right, minlength=18)[:17]).all()
 
 
 def test_what_cannot_be_calibrated_is_said(flat_road, weights, tmp_path, monkeypatch) -> None:
@@ -136,12 +194,9 @@ def test_what_cannot_be_calibrated_is_said(flat_road, weights, tmp_path, monkeyp
     save_checkpoint(plain, load_checkpoint(str(weights)).model, None)
     with pytest.raises(CheckpointError, match="nothing to calibrate"):
         module.run(arguments(flat_road.root, plain, tmp_path / "out.safetensors"))
-    monkeypatch.setattr(module, "load_frame", lambda *_: _Blind())
+    load = module.load_frame
+    monkeypatch.setattr(
+        module, "load_frame", lambda *of: dataclasses.replace(load(*of), occupancy=None)
+    )
     with pytest.raises(DatasetError, match="no occupancy truth"):
         module.run(arguments(flat_road.root, weights, tmp_path / "out.safetensors"))
-
-
-class _Blind:
-    """A frame without occupancy."""
-
-    occupancy = None

@@ -59,27 +59,17 @@ def field(pipeline, rig):
     return pipeline.encode(rig)
 
 
-def test_bfloat16_where_the_cpu_multiplies_it_says_nearly_the_same(
-    network, rig, field, monkeypatch
-):
-    depth, features = {}, {}
-    cells = field.grid.coarse_cells[:500]
-    centers = field.grid.layout.centers_m(cells, cells % 64)
+def test_bfloat16_where_the_cpu_multiplies_it_says_nearly_the_same(network, rig, monkeypatch):
+    depth = {}
     for able in (False, True):
         can = {"avx512_bf16": able}
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda can=can: can, raising=False)
-        pipeline = Pipeline(Checkpoint(network, None), CPU)
-        encoded = pipeline.encode(rig)
-        assert encoded.slot_density.dtype == encoded.fine_values.dtype == torch.float32
-        depth[able] = encoded.visibility.depth_m
-        features[able] = pipeline.voxel_features(field, centers)
-        assert features[able].dtype == torch.float32
+        field = Pipeline(Checkpoint(network, None), CPU).encode(rig)
+        assert field.slot_density.dtype == field.fine_values.dtype == torch.float32
+        depth[able] = field.visibility.depth_m
     assert not torch.equal(depth[True], depth[False])
     apart = (depth[True] / depth[False]).nan_to_num(1.0, 1.0, 1.0).log().abs()
     assert apart.median() < 0.01
-    assert not torch.equal(features[True], features[False])
-    worst = (features[True] - features[False]).abs().max()
-    assert worst < 0.02 * features[False].abs().max()
 
 
 def test_sizes(pipeline, field, rig):

@@ -1,7 +1,6 @@
 """Stage 1: coarse depth by volume rendering along each pixel's own ray (paper eq. 1-2)."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -67,16 +66,12 @@ class CoarseDepthNet(nn.Module):
 
     def forward(self, features: Float[Tensor, "N C h w"]) -> CoarseDepth:
         """Expected depth per pixel, normalised by opacity."""
-        parts = [self._integrate(some) for some in _in_turn(features)]
-        depth, opacity, weights = (torch.cat(part) for part in zip(*parts, strict=True))
-        return CoarseDepth(depth, opacity, features, weights)
-
-    def _integrate(self, features: Float[Tensor, "n C h w"]) -> tuple[Tensor, Tensor, Tensor]:
         logits = self.logits(self.mix(features)).permute(0, 2, 3, 1).float()
         weights = ray_weights(density_from_logit(logits), self.edges_m.diff())
         opacity = weights.sum(dim=-1)
         depth = (weights * self.middles_m).sum(dim=-1) / opacity.clamp(min=1e-6)
-        return depth.clamp(self.edges_m[0], self.edges_m[-1]), opacity, weights
+        depth = depth.clamp(self.edges_m[0], self.edges_m[-1])
+        return CoarseDepth(depth, opacity, features, weights)
 
     @torch.no_grad()
     def median_m(self, coarse: CoarseDepth) -> Float[Tensor, "N h w"]:
@@ -85,10 +80,7 @@ class CoarseDepthNet(nn.Module):
         It minimises the expected relative error sum_i w_i |d - d_i| / d_i, where the expected
         depth is drawn far behind a near thing by a little doubt.
         """
-        return torch.cat([self._median_m(some) for some in _in_turn(coarse.weights)])
-
-    def _median_m(self, weights: Float[Tensor, "n h w D"]) -> Float[Tensor, "n h w"]:
-        share = weights / self.middles_m
+        share = coarse.weights / self.middles_m
         reached = share.cumsum(dim=-1)
         half = reached[..., -1:] / 2
         place = (reached >= half).to(torch.uint8).argmax(dim=-1, keepdim=True)
@@ -96,11 +88,6 @@ class CoarseDepthNet(nn.Module):
         within = (half - reached.gather(-1, place) + own) / own.clamp(min=1e-12)
         near, width = self.edges_m[place], self.edges_m.diff()[place]
         return (near + within.clamp(0, 1) * width)[..., 0]
-
-
-def _in_turn(maps: Float[Tensor, "N ..."]) -> Sequence[Tensor]:
-    """Maps of a camera at a time on a CPU: their bins stay in a core's cache, half the time."""
-    return maps.split(1 if maps.device.type == "cpu" else len(maps))
 
 
 @torch.no_grad()

@@ -27,10 +27,6 @@ OPAQUE_PROPOSAL = 1.0
 """Cap on the optical depth of a first-pass interval. Without it, blocks that a ray only grazes
 hid the surface of 4.9 % of the rays in a street of thin random shells; with it, of 0.8 %."""
 
-CPU_SAMPLES = 1 << 18
-"""Samples that a CPU works on at a time: they stay in its cache, and the second pass of a million
-takes half as long."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Rendered:
@@ -123,35 +119,13 @@ def render_rays(
         edges_m: (R, S + 1) edges of the intervals to sample: of ``ray_edges`` or ``image_edges``.
         values: what to composite besides depth.
     """
-    chunk = max(1, len(edges_m))
-    if edges_m.device.type == "cpu":
-        chunk = max(1, CPU_SAMPLES // edges_m.shape[1])
-    pieces = [x.split(chunk) for x in (rays.origins, rays.directions, edges_m)]
-    results = [
-        _render_piece(field, Rays(origins, directions), edges, values)
-        for origins, directions, edges in zip(*pieces, strict=True)
-    ]
-    depth, opacity, composited, weights, middles = zip(*results, strict=True)
-    return RayResult(
-        torch.cat(depth),
-        torch.cat(opacity),
-        None if values is None else torch.cat(composited),
-        torch.cat(weights),
-        torch.cat(middles),
-    )
-
-
-def _render_piece(
-    field: Field, rays: Rays, edges_m: Float[Tensor, "R S_plus_1"], values: Values | None
-) -> tuple[Tensor, ...]:
-    """What `RayResult` holds, in its order; no composited values where none are asked for."""
     middles = (edges_m[:, 1:] + edges_m[:, :-1]) / 2
     points = rays.at(middles)
     weights = ray_weights(field.density(points), edges_m.diff(dim=-1) * rays.lengths[:, None])
     opacity = weights.sum(dim=-1)
     depth = (weights * middles).sum(dim=-1) / opacity.clamp(min=1e-6)
-    composited = opacity[:0] if values is None else values(points, weights)
-    return depth, opacity, composited, weights, middles
+    composited = None if values is None else values(points, weights)
+    return RayResult(depth, opacity, composited, weights, middles)
 
 
 def ray_edges(

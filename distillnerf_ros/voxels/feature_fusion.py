@@ -15,10 +15,6 @@ NEARBY_M = (
 )
 """Where a voxel's features are sampled: within it, above, below and at its four sides."""
 
-CPU_CHUNK = 8192
-"""Voxels that a CPU works on at a time: what is known of them stays in its cache, and 60,000
-voxels take two thirds of the time."""
-
 
 @functools.lru_cache(maxsize=4)
 @torch.inference_mode(False)  # or the first caller's inference tensor would be kept for training
@@ -61,10 +57,6 @@ class FeatureFusion(nn.Module):
             field: one glance's; without what its pictures say, the linear read-out is the answer.
             centers_m: (P, 3) middles of the voxels, ego metres.
         """
-        chunk = CPU_CHUNK if centers_m.device.type == "cpu" else max(1, len(centers_m))
-        return torch.cat([self._features(field, some) for some in centers_m.split(chunk)])
-
-    def _features(self, field: VoxelField, centers_m: Tensor) -> Tensor:
         points = centers_m[:, None] + _nearby_m(centers_m.device)
         density = field.density(points)
         latent = _latents(field, points, density)

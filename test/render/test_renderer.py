@@ -65,22 +65,6 @@ def test_analytic_is_a_field():
     assert isinstance(slab(1, 2, 3), Field)
 
 
-def test_pieces_that_fit_a_cache_see_the_same(make_rig, monkeypatch):
-    field, rays = slab(5.0, 60.0, 0.3), forward_rays(make_rig)
-
-    def values(points, weights):
-        return (points * weights[..., None]).sum(dim=1)
-
-    whole = render(field, rays, samples=16, values=values)
-    monkeypatch.setattr("distillnerf_ros.render.renderer.CPU_SAMPLES", 16 * 7)
-    pieces = render(field, rays, samples=16, values=values)
-    for name, expected in vars(whole).items():
-        torch.testing.assert_close(getattr(pieces, name), expected, msg=name)
-    assert render(field, rays).values is None
-    nothing = render(field, rays.select(torch.zeros(0, dtype=torch.long)), values=values)
-    assert nothing.values.shape == (0, 3)
-
-
 def test_a_plane_at_five_metres_is_five_metres_deep_in_every_pixel(make_rig):
     """Depth is along the optical axis: rays to the corner are longer, not deeper."""
     rays = forward_rays(make_rig)

@@ -134,15 +134,6 @@ def test_what_goes_in_against_one_voxel_after_the_other(field):
     assert lengths == {whole, whole - 3}  # some are seen, some are not
 
 
-def test_pieces_that_fit_a_cache_give_the_same_answer(field, monkeypatch):
-    fusion = FeatureFusion(LATENT, FEATURES)
-    torch.nn.init.normal_(fusion.net[-1].weight)
-    whole = fusion(field, some_centers())
-    monkeypatch.setattr("distillnerf_ros.voxels.feature_fusion.CPU_CHUNK", 7)
-    torch.testing.assert_close(fusion(field, some_centers()), whole)
-    assert fusion(field, some_centers()[:0]).shape == (0, FEATURES)
-
-
 def test_it_learns_what_only_the_pictures_know(field):
     """Every voxel holds the same latent; what is wanted is what the pixels say."""
     torch.manual_seed(0)

@@ -11,8 +11,8 @@ operations read and write, as if nothing stayed in a cache; of a table that is g
 rows that are read. "Bound" is the shortest time in which this machine could do either, by a matrix
 product and a copy that are timed in the same run.
 
-``--device meta`` computes nothing: it counts operations, bytes and memory, in chunks as a GPU
-would take them, within seconds on any machine.
+``--device meta`` computes nothing: it counts operations, bytes and memory, in chunks and with as
+many rows as a GPU would take, within seconds on any machine.
 """
 
 import argparse

@@ -84,14 +84,14 @@ class Pipeline:
     def encode(self, rig: CameraRig) -> VoxelField:
         """Turn a glance into a field; images of any size are resampled to the model's.
 
-        Multiplies in bfloat16 where the CPU can: three quarters of the time, depth 0.2 % apart.
+        Where the CPU can multiply in bfloat16: three quarters of the time, depth 0.2 % apart.
 
         Raises:
             ImageError: no camera is there.
         """
         # Which cameras are there is asked before the upload: a GPU would be waited for.
         rig = rig.present().to(self.device).resized(*self.image_size)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._half):
+        with self._multiplying_fast():
             return self.model.fuse(rig, *self.model.depth_stages(rig))
 
     @torch.inference_mode()
@@ -119,7 +119,12 @@ class Pipeline:
         self, field: VoxelField, centers_m: Float[Tensor, "P 3"]
     ) -> Float[Tensor, "P C"]:
         """Foundation features of voxels (see ``FeatureFusion``)."""
-        return self.model.feature_fusion(field, centers_m)
+        with self._multiplying_fast():
+            return self.model.feature_fusion(field, centers_m)
+
+    def _multiplying_fast(self) -> torch.autocast:
+        """Multiplies in bfloat16 where the CPU can."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self._half)
 
     @property
     def semantics(self) -> Semantics:

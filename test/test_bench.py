@@ -93,10 +93,18 @@ def test_not_a_dataset(tmp_path) -> None:
         bench.run(arguments("--dataroot", str(tmp_path)))
 
 
-@pytest.mark.parametrize(("before", "after"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "x"}, "x")])
-def test_idle_threads_sleep_unless_the_user_says_otherwise(before, after) -> None:
-    code = "import os, distillnerf_ros; print(os.environ['OMP_WAIT_POLICY'])"
-    env = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, "PASSIVE 1000"),
+        ({"GOMP_SPINCOUNT": "7"}, "PASSIVE 7"),
+        ({"OMP_WAIT_POLICY": "x"}, "x None"),
+    ],
+)
+def test_idle_threads_soon_sleep_unless_the_user_says_otherwise(before, after) -> None:
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    code = f"import os, distillnerf_ros; print(*map(os.environ.get, {names}))"
+    env = {key: value for key, value in os.environ.items() if key not in names}
     done = subprocess.run(
         [sys.executable, "-c", code], env={**env, **before}, capture_output=True, text=True
     )

@@ -17,7 +17,7 @@ def ray_weights(
         density: (..., S) extinction per metre.
         lengths_m: (..., S) interval lengths.
     """
-    transmittance = torch.exp(-torch.cumsum(density * lengths_m, dim=-1))
+    transmittance = torch.cumsum(density * -lengths_m, dim=-1).exp_()
     ahead = torch.cat([torch.ones_like(transmittance[..., :1]), transmittance[..., :-1]], dim=-1)
     return ahead - transmittance
 

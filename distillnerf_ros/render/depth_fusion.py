@@ -64,6 +64,7 @@ class DepthFusion(nn.Module):
         large = [seen - 2.5, field - 2.5, opacity, result.opacity]  # e^2.5 = 12 m
         small = [mean - seen, field_mean - field, deviation, field_deviation, apart, apart.abs()]
         opinions = torch.stack([*large, *(4 * x for x in small), down]).detach().T
-        hidden = F.relu(self.opinions(opinions) + self.shown(told.features.detach()))
+        hidden = self.opinions(opinions).add_(self.shown(told.features.detach()))
+        hidden = F.relu(hidden, inplace=True)
         depth = ((seen + field).detach() / 2 + self.factor(hidden)[:, 0]).exp()
         return torch.where(surface, depth, told.depth_m)

@@ -54,7 +54,7 @@ class Field(Protocol):
 
 def density_from_logit(logit: Tensor) -> Tensor:
     """Extinction per metre: exp(x - 1) with x soft-clamped to +-10 (released configuration)."""
-    return torch.exp(10 * torch.tanh(logit / 10) - 1)
+    return torch.tanh(logit / 10).mul(10).sub_(1).exp_()
 
 
 class FieldHeads(nn.Module):
@@ -122,7 +122,7 @@ class VoxelField:
 
     def latent(self, points_m: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape C"]:
         """Concatenated fine and coarse features; zeros in empty space."""
-        fine, coarse = self._rows(points_m)
+        fine, coarse = self._rows(*self.grid.layout.locate(points_m))
         values = gather_rows(self.fine_values, fine), gather_rows(self.coarse_values, coarse)
         return torch.cat(values, dim=-1)
 
@@ -130,16 +130,23 @@ class VoxelField:
         self, points_m: Float[Tensor, "R S 3"], weights: Float[Tensor, "R S"]
     ) -> Float[Tensor, "R C"]:
         """Weighted sum of the latents along each ray, without holding them: 30 times faster."""
+        return self.composite_cells(*self.grid.layout.locate(points_m), weights)
+
+    def composite_cells(
+        self, coarse: Int[Tensor, "R S"], sub: Int[Tensor, "R S"], weights: Float[Tensor, "R S"]
+    ) -> Float[Tensor, "R C"]:
+        """The same in cells of the layout."""
         tables = (self.fine_values, self.coarse_values)
         bags = [
             F.embedding_bag(rows, table, mode="sum", per_sample_weights=weights)
-            for rows, table in zip(self._rows(points_m), tables, strict=True)
+            for rows, table in zip(self._rows(coarse, sub), tables, strict=True)
         ]
         return torch.cat(bags, dim=-1)
 
-    def _rows(self, points_m: Float[Tensor, "*shape 3"]) -> tuple[Tensor, Tensor]:
-        """Fine and coarse row of each point."""
-        coarse, sub = self.grid.layout.locate(points_m)
+    def _rows(
+        self, coarse: Int[Tensor, "*shape"], sub: Int[Tensor, "*shape"]
+    ) -> tuple[Tensor, Tensor]:
+        """Fine and coarse row of each cell."""
         return self.grid.fine_rows(self.grid.slots(coarse, sub)), self.grid.coarse_rows(coarse)
 
     def proposal_density(self, points_m: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape"]:

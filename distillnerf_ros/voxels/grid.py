@@ -96,9 +96,9 @@ class GridLayout:
             scaled = self._scaled(coordinate, inner_m, cells)
             fine = scaled.int().clamp_(0, cells - 1)
             block = fine >> shift
-            coarse = block if coarse is None else coarse.mul_(count).add_(block)
+            coarse = block if coarse is None else block.add_(coarse, alpha=count)
             within = fine.bitwise_and_(below)
-            sub = within if sub is None else sub.mul_(self.factor).add_(within)
+            sub = within if sub is None else within.add_(sub, alpha=self.factor)
         assert coarse is not None
         assert sub is not None
         return coarse, sub
@@ -113,11 +113,15 @@ class GridLayout:
         """Metres along an axis to fine cells.
 
         One formula holds on both sides of r: with q = x / r,
-        s = clamp(q, -1, 1) (1 - (1 - a) / max(|q|, 1)).
+        s = c - (1 - a) c / max(|q|, 1) where c = clamp(q, -1, 1). Here q, c and s are in cells, of
+        which there are `half` on each side of the middle: each pass over the points less counts.
         """
-        q = coordinate / inner_m
-        outer = q.abs().clamp_(min=1).reciprocal_().mul_(self.contraction.alpha - 1).add_(1)
-        return outer.mul_(q.clamp_(-1, 1)).add_(1).mul_(cells / 2)
+        half = cells / 2
+        q = coordinate * (half / inner_m)
+        outside = q.abs().clamp_(min=half)
+        inside = q.clamp_(-half, half)
+        scaled = inside.addcdiv(inside, outside, value=(self.contraction.alpha - 1) * half)
+        return scaled.add_(half)
 
     def coarse_xyz(self, coarse: Int[Tensor, "*s"]) -> tuple[Tensor, Tensor, Tensor]:
         """Integer coordinates of coarse cells."""

@@ -122,7 +122,8 @@ def test_what_goes_in_against_one_voxel_after_the_other(field):
     centers = some_centers()
     points = centers[:, None] + torch.tensor(NEARBY_M)
     density = field.density(points)
-    known = _known(field, centers, _latents(field, points, density), density)
+    latent = _latents(field, field.grid.layout.locate(points), density)
+    known = _known(field, centers, latent, density)
     whole = 4 * LATENT + 10
     assert known.shape == (60, whole)
     assert known.isfinite().all()

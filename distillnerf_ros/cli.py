@@ -39,6 +39,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "train the small OpenCLIP model of the procedural world",
     ),
     "train": ("distillnerf_ros.training.train", "train the model"),
+    "fit-fusions": (
+        "distillnerf_ros.training.fusions",
+        "fit what joins depths and corrects voxels' features, after training",
+    ),
     "eval": ("distillnerf_ros.training.evaluate", "measure depth, occupancy and text queries"),
     "calibrate": (
         "distillnerf_ros.training.calibrate",

@@ -134,7 +134,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; resumes")
     _add_model_arguments(parser.add_argument_group("the model"))
-    _add_data_arguments(parser.add_argument_group("what to train on"))
+    add_data_arguments(parser.add_argument_group("what to train on"))
     _add_step_arguments(parser.add_argument_group("how"))
     add_lpips_arguments(parser)
 
@@ -156,7 +156,8 @@ def _add_model_arguments(model: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_data_arguments(data: argparse._ArgumentGroup) -> None:
+def add_data_arguments(data: argparse._ArgumentGroup) -> None:
+    """Arguments of ``make_samples``."""
     data.add_argument("--data", choices=("world", "nuscenes"), default="world")
     data.add_argument("--first-seed", type=int, default=20_000, help="world: first scene's seed")
     data.add_argument("--scenes", type=int, default=200, help="world: number of scenes")

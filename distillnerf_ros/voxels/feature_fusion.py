@@ -64,13 +64,20 @@ class FeatureFusion(nn.Module):
             field: one glance's; without what its pictures say, the linear read-out is the answer.
             centers_m: (P, 3) middles of the voxels, ego metres.
         """
+        features, known = self.read(field, centers_m)
+        return features if known is None else features + self.net(known)
+
+    def read(
+        self, field: VoxelField, centers_m: Float[Tensor, "P 3"]
+    ) -> tuple[Float[Tensor, "P features"], Float[Tensor, "P I"] | None]:
+        """The linear read-out, and what the net corrects it by; None without pictures."""
         cells = field.grid.layout.locate(_nearby(centers_m))
         density = field.cell_density(*cells)
         latent = _latents(field, cells, density)
         features = exactly(field.heads.features)(latent)
         if field.told is None:
-            return features
-        return features + self.net(_known(field, centers_m, latent, density))
+            return features, None
+        return features, _known(field, centers_m, latent, density)
 
 
 def _latents(

@@ -280,9 +280,12 @@ def run(args: argparse.Namespace) -> int:
     checkpoint = load_checkpoint(args.weights)
     model, semantics = checkpoint.model, checkpoint.semantics
     features = args.feature_steps > 0 and semantics is not None and not args.no_features
-    if not features and args.depth_steps < 1:
+    depth, teacher = args.depth_steps > 0, None
+    if not features and not depth:
         raise ConfigError("neither depth nor features are to be fitted: give steps to one of them")
-    teacher = feature_targets(args.features, model.config)[0] if features else None
+    if features:
+        teacher, theirs = feature_targets(args.features, model.config)
+        _require_same(semantics, theirs)
     samples = make_samples(args, model.config, teacher)
     pipeline = Pipeline(checkpoint, resolve_device(args.device))
     chance = torch.Generator().manual_seed(args.seed)
@@ -290,7 +293,7 @@ def run(args: argparse.Namespace) -> int:
     for index in tqdm(range(len(samples)), unit="glance", desc="look"):  # type: ignore[arg-type]
         sample = samples[index]
         field = pipeline.encode(sample.rig)
-        if args.depth_steps:
+        if depth:
             pixels.append(look_at_pixels(pipeline, field, sample, chance))
         if features:
             voxels.append(look_at_voxels(pipeline, field, sample, chance))
@@ -302,6 +305,20 @@ def run(args: argparse.Namespace) -> int:
     save_checkpoint(args.out, model, semantics, torch.float16)
     print(f"{args.out}: {args.weights} with these; 'distillnerf calibrate' comes next")
     return 0
+
+
+def _require_same(own: Semantics | None, theirs: Semantics) -> None:
+    assert own is not None
+    # Weights on disk are in half precision.
+    same = own.pca.basis.shape == theirs.pca.basis.shape and torch.allclose(
+        own.pca.basis, theirs.pca.basis, atol=2e-3
+    )
+    if own.clip != theirs.clip or not same:
+        raise ConfigError(
+            f"the weights carry components of {own.clip!r}, the targets are others, of "
+            f"{theirs.clip!r}; give --features with those that the weights were trained on, or "
+            "--no-features"
+        )
 
 
 def _depth(

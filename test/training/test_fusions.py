@@ -1,6 +1,7 @@
 """Fitting what joins opinions: it gets better on other glances, and nothing else changes."""
 
 import argparse
+import dataclasses
 import math
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def arguments(weights: Path, *words: str) -> argparse.Namespace:
     return parser.parse_args([*always, "--device", "cpu", *words])
 
 
-def teach(monkeypatch: pytest.MonkeyPatch) -> None:
+def teach(monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
     """The teacher of the small model: the first components of the shipped one."""
     real = module.feature_targets
 
@@ -125,14 +126,13 @@ def teach(monkeypatch: pytest.MonkeyPatch) -> None:
     def fewer(folder, config):
         from distillnerf_ros.config import tiny
 
-        teacher, meaning = real(folder, tiny())
-        return Fewer(teacher), meaning
+        return Fewer(real(folder, tiny())[0]), load_checkpoint(str(weights)).semantics
 
     monkeypatch.setattr(module, "feature_targets", fewer)
 
 
 def test_the_verb_changes_the_fusions_alone(flat_road, weights, monkeypatch, capsys) -> None:
-    teach(monkeypatch)
+    teach(monkeypatch, weights)
     words = ["--data", "nuscenes", "--dataroot", str(flat_road.root)]
     words += ["--depth-steps", "10", "--feature-steps", "10", "--learning-rate", "1e-2"]
     assert module.run(arguments(weights, *words)) == 0
@@ -153,3 +153,16 @@ def test_the_verb_changes_the_fusions_alone(flat_road, weights, monkeypatch, cap
 def test_nothing_to_fit(weights) -> None:
     with pytest.raises(ConfigError, match="give steps to one"):
         module.run(arguments(weights, "--depth-steps", "0", "--feature-steps", "0"))
+
+
+def test_targets_of_another_teacher_are_refused(weights, monkeypatch) -> None:
+    own = load_checkpoint(str(weights)).semantics
+    turned = dataclasses.replace(own.pca, basis=own.pca.basis.flip(0))
+    others = (
+        dataclasses.replace(own, clip="other"),
+        dataclasses.replace(own, pca=turned),
+    )
+    for other in others:
+        monkeypatch.setattr(module, "feature_targets", lambda *of, other=other: (None, other))
+        with pytest.raises(ConfigError, match="the weights carry components of 'words'"):
+            module.run(arguments(weights))

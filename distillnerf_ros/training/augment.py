@@ -24,9 +24,8 @@ def augment(sample: TrainSample, generator: torch.Generator, drop_camera: float)
     draw = torch.rand(8, generator=generator)
     if draw[0] < 0.5:
         sample = mirrored(sample)
-    rig, virtual = _recoloured(sample.rig, draw), sample.virtual
-    if virtual is not None:
-        virtual = dataclasses.replace(virtual, rig=_recoloured(virtual.rig, draw))
+    rig = _recoloured(sample.rig, draw)
+    virtual = tuple(View(_recoloured(view.rig, draw), view.depth_m) for view in sample.virtual)
     if draw[6] < drop_camera:
         lost = int(torch.randint(len(rig.names), (1,), generator=generator))
         rig = rig.without(rig.names[lost])
@@ -123,7 +122,6 @@ def _recoloured(rig: CameraRig, draw: Float[Tensor, " 8"]) -> CameraRig:
 def mirrored(sample: TrainSample) -> TrainSample:
     """The same glance in a world mirrored at the vehicle's x-z plane (left becomes right)."""
     mirror = torch.tensor([1.0, -1.0, 1.0])
-    virtual = sample.virtual
     return TrainSample(
         sample.name,
         _mirrored_rig(sample.rig),
@@ -132,7 +130,7 @@ def mirrored(sample: TrainSample) -> TrainSample:
         sample.lidar_points_m * mirror,
         sample.voxels.mirrored(sample.rig.image_size[1]),
         None if sample.features is None else sample.features.flip(-1),
-        virtual and View(_mirrored_rig(virtual.rig), virtual.depth_m.flip(-1)),
+        tuple(View(_mirrored_rig(view.rig), view.depth_m.flip(-1)) for view in sample.virtual),
     )
 
 

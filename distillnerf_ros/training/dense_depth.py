@@ -29,12 +29,12 @@ class Dense:
         depth_m: (N, H, W) along the optical axis of the rig's cameras, infinite for sky, NaN
             where unsure or where a camera is missing.
         name: tells this depth from any other of the same keyframe, in a cache.
-        virtual: what moved cameras would see, or None.
+        virtual: what cameras moved together would see, one view for each place; or none.
     """
 
     depth_m: Float[Tensor, "N H W"]
     name: str
-    virtual: View | None = None
+    virtual: tuple[View, ...] = ()
 
 
 @runtime_checkable

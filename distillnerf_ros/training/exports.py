@@ -7,20 +7,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from distillnerf_ros.cameras import CameraRig
 from distillnerf_ros.data.nuscenes import NuScenes
 from distillnerf_ros.errors import DatasetError
-from distillnerf_ros.scene.export import FORMAT, SceneTargets, read_targets
+from distillnerf_ros.scene.export import FORMAT, VirtualView, read_targets
 from distillnerf_ros.training.dense_depth import Dense
 from distillnerf_ros.training.samples import View
-
-VIRTUAL_CAMERAS = 2
-"""Cameras that are moved per glance."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +50,7 @@ class SceneExports:
             _check_size(self.folder / name, _header(self.folder / name)[0], image_size)
 
     def __call__(self, nusc: NuScenes, token: str, rig: CameraRig) -> Dense:
-        """Depth of a keyframe's cameras, and two of them moved up, left or right.
+        """Depth of a keyframe's cameras, and of all of them moved up, left and right.
 
         Raises:
             DatasetError: the targets are missing, damaged or of another size.
@@ -69,8 +63,8 @@ class SceneExports:
         for index, camera in enumerate(rig.names):
             if camera in found.names and rig.valid[index]:
                 depth[index] = found.depth_m[found.names.index(camera)]
-        view = _moved(found, token) if self.virtual else None
-        return Dense(depth, f"{name}-{_header(self.folder / name)[1]}", view)
+        views = tuple(map(_moved, found.virtual)) if self.virtual else ()
+        return Dense(depth, f"{name}-{_header(self.folder / name)[1]}", views)
 
 
 def scene_name(nusc: NuScenes, token: str) -> str:
@@ -114,17 +108,8 @@ def _size(size: tuple[int, int]) -> str:
     return f"{size[1]}x{size[0]}"
 
 
-def _moved(found: SceneTargets, token: str) -> View:
-    """Some cameras from one of the moved places; the same ones each time."""
-    chance = np.random.default_rng(list(token.encode()))
-    view = found.virtual[chance.integers(len(found.virtual))]
-    chosen = torch.from_numpy(chance.permutation(len(found.names))[:VIRTUAL_CAMERAS])
-    rig = CameraRig(
-        tuple(f"virtual {found.names[i]}" for i in chosen.tolist()),
-        view.rig.images[chosen],
-        view.rig.intrinsics[chosen],
-        view.rig.ego_from_camera[chosen],
-        view.rig.valid[chosen],
-    )
-    depth: Float[Tensor, "M H W"] = view.depth_m[chosen]
-    return View(rig, depth.masked_fill(~view.valid[chosen], torch.nan))
+def _moved(found: VirtualView) -> View:
+    """Blind where the field is not sure, or where no camera of the glance looked."""
+    names = tuple(f"virtual {name}" for name in found.rig.names)
+    rig = dataclasses.replace(found.rig, names=names)
+    return View(rig, found.depth_m.masked_fill(~found.valid, torch.nan))

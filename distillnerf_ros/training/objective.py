@@ -17,7 +17,7 @@ from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.render.renderer import RayResult, ray_edges, render_rays
 from distillnerf_ros.training import losses
 from distillnerf_ros.training.lpips import Lpips
-from distillnerf_ros.training.samples import TrainSample, pool_depth
+from distillnerf_ros.training.samples import TrainSample, View, pool_depth
 from distillnerf_ros.training.surface import VoxelLabels, surface_features
 from distillnerf_ros.voxels.field import VoxelField
 
@@ -139,11 +139,8 @@ class Objective:
             told = field.told.at(field.visibility.pixels(seen.rays))
             fused_m = model.depth_fusion(told, seen.result)
             terms["fused_depth"] = losses.relative_depth_loss(fused_m, best)
-        if sample.virtual is not None:
-            target = pool_depth(sample.virtual.depth_m, grid_size)
-            moved = _render(model, field, sample.virtual.rig, target)
-            known = ~sample.virtual.depth_m.isnan()
-            terms |= {"virtual_depth": moved.depth_loss(), "virtual_rgb": moved.rgb_loss(known)}
+        if sample.virtual:
+            terms |= self._virtual_terms(model, field, sample.virtual, generator)
         terms |= self._voxel_terms(field, rig, depth, voxels, generator)
         terms |= self._lidar_terms(model, field, sample, voxels, generator)
         if sample.features is not None and self.semantics is not None:
@@ -225,6 +222,22 @@ class Objective:
                 maps.permute(0, 2, 3, 1), targets.permute(0, 2, 3, 1), self.semantics.pca.spread
             )
         return terms
+
+    def _virtual_terms(
+        self,
+        model: DistillNeRF,
+        field: VoxelField,
+        places: tuple[View, ...],
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """Some cameras of one of the places, by chance."""
+        place = places[int(torch.randint(len(places), (), generator=generator))]
+        some = torch.randperm(len(place.rig.names), generator=generator)[: self.views]
+        some = some.to(place.depth_m.device)
+        depth, render = place.depth_m[some], model.config.render
+        target = pool_depth(depth, (render.ray_rows, render.ray_cols))
+        moved = _render(model, field, _views(place.rig, some), target)
+        return {"virtual_depth": moved.depth_loss(), "virtual_rgb": moved.rgb_loss(~depth.isnan())}
 
     def _voxel_terms(
         self,

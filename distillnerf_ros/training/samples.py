@@ -40,7 +40,7 @@ class TrainSample:
         lidar_points_m: (P, 3) ego metres; none without lidar.
         voxels: what the dense depth says about the voxels of the Occ3D grid.
         features: (N, C, h, w) foundation features in PCA space, or None.
-        virtual: what moved cameras would see, or None.
+        virtual: what cameras moved together would see, one view for each place; or none.
     """
 
     name: str
@@ -50,7 +50,7 @@ class TrainSample:
     lidar_points_m: Float[Tensor, "P 3"]
     voxels: VoxelLabels
     features: Float[Tensor, "N C h w"] | None = None
-    virtual: View | None = None
+    virtual: tuple[View, ...] = ()
 
     def to(self, device: torch.device) -> "TrainSample":
         """Move every tensor to a device."""
@@ -62,7 +62,7 @@ class TrainSample:
             self.lidar_points_m.to(device),
             self.voxels.to(device),
             None if self.features is None else self.features.to(device),
-            None if self.virtual is None else self.virtual.to(device),
+            tuple(view.to(device) for view in self.virtual),
         )
 
 

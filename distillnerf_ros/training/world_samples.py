@@ -70,7 +70,7 @@ class WorldSamples(Dataset[TrainSample]):
             arrays = kept(self.cache, "virtual", key, lambda: _render_virtual(seed, time_s, size))
             names = tuple(f"virtual {number}" for number in range(VIRTUAL_CAMERAS))
             view = View(rig_of(arrays, names), _depth(arrays))
-            sample = dataclasses.replace(sample, virtual=view)
+            sample = dataclasses.replace(sample, virtual=(view,))
         return sample if self.teacher is None else self.teacher.teach(sample, self.cache, key)
 
     def place(self, index: int) -> tuple[int, float]:

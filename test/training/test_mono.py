@@ -79,7 +79,7 @@ def test_depth_is_the_network_s_in_the_middle_of_each_pixel(nusc, tokens) -> Non
     below = known.depth_m[:, 40:]
     # The network sees rows of half the height: the nearest one lies a quarter of a row off.
     assert ((below / expected_m()[40:] - 1).abs() < 0.07).all()
-    assert known.virtual is None
+    assert known.virtual == ()
 
 
 def test_missing_cameras_are_not_asked_about(nusc, tokens) -> None:

@@ -109,12 +109,12 @@ def test_augment_is_repeatable_and_can_lose_a_camera() -> None:
 def test_virtual_views_are_recoloured_like_the_cameras(seed) -> None:
     """A virtual view that shows what a camera shows still does."""
     sample = ground_sample()
-    sample = dataclasses.replace(sample, virtual=View(sample.rig, sample.depth_m))
+    sample = dataclasses.replace(sample, virtual=(View(sample.rig, sample.depth_m),))
     changed = augment(sample, torch.Generator().manual_seed(seed), drop_camera=0.0)
     assert not torch.equal(changed.rig.images, sample.rig.images)
-    assert changed.virtual is not None
-    torch.testing.assert_close(changed.virtual.rig.images, changed.rig.images)
-    torch.testing.assert_close(changed.virtual.rig.intrinsics, changed.rig.intrinsics)
+    (virtual,) = changed.virtual
+    torch.testing.assert_close(virtual.rig.images, changed.rig.images)
+    torch.testing.assert_close(virtual.rig.intrinsics, changed.rig.intrinsics)
 
 
 def test_pooled_depth_of_a_plane_is_exact_at_cell_centres() -> None:

@@ -100,7 +100,7 @@ def test_every_parameter_learns_from_the_full_objective() -> None:
     sample = ground_glance()
     features = torch.nn.functional.adaptive_avg_pool2d(sample.rig.images, (4, 8))
     features = torch.cat([features, features[:, :1]], dim=1)
-    virtual = View(sample.rig, sample.depth_m)
+    virtual = (View(sample.rig, sample.depth_m),)
     trainer = make_trainer(Objective(semantics=semantics, views=2, points=64))
     terms = trainer.train_step([dataclasses.replace(sample, features=features, virtual=virtual)])
     every = {field.name for field in dataclasses.fields(LossWeights)}

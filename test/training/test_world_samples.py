@@ -57,7 +57,7 @@ def test_features_are_components_of_the_images(made) -> None:
 
 def test_virtual_cameras_stand_a_metre_off_and_see_the_same_street(made) -> None:
     sample = made[1]
-    virtual = sample.virtual
+    (virtual,) = sample.virtual
     moved, real = virtual.rig.ego_from_camera, sample.rig.ego_from_camera
     turned = (moved[:, None, :3, :3] - real[:, :3, :3]).abs().sum(dim=(2, 3))
     offsets = moved[:, :3, 3] - real[turned.argmin(dim=1), :3, 3]

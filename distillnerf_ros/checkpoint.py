@@ -10,6 +10,7 @@ from torch import Tensor
 from distillnerf_ros.config import ModelConfig, from_json, to_json
 from distillnerf_ros.errors import CheckpointError, ConfigError
 from distillnerf_ros.model import DistillNeRF
+from distillnerf_ros.query.kinds import Usual
 from distillnerf_ros.query.semantics import TENSORS, Semantics
 from distillnerf_ros.teachers.pca import WEIGHTS_FOLDER, Pca
 
@@ -80,6 +81,9 @@ def save_checkpoint(
             tensors[f"pca.{name}"] = getattr(semantics.pca, name)
         for name in TENSORS:
             tensors[f"semantics.{name}"] = getattr(semantics, name)
+        if semantics.usual is not None:
+            tensors["usual.mean"] = semantics.usual.mean
+            tensors["usual.spread"] = semantics.usual.spread
     converted = {
         key: (value.to(dtype) if value.is_floating_point() else value).contiguous().cpu()
         for key, value in tensors.items()
@@ -148,8 +152,11 @@ def _semantics(metadata: dict[str, str], tensors: dict[str, Tensor]) -> Semantic
         return None
     mean, basis, std = (tensors[f"pca.{name}"] for name in ("mean", "basis", "std"))
     pca = Pca(mean, basis, std, float(metadata["pca_explained"]))
-    texts = (tensors[f"semantics.{name}"] for name in TENSORS)
-    return Semantics(metadata["clip"], pca, *texts)
+    texts = {name: tensors[f"semantics.{name}"] for name in TENSORS}
+    usual = None
+    if "usual.mean" in tensors:
+        usual = Usual(tensors["usual.mean"], tensors["usual.spread"])
+    return Semantics(metadata["clip"], pca, usual=usual, **texts)
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -19,6 +19,7 @@ from distillnerf_ros.checkpoint import (
 from distillnerf_ros.config import base, preset, tiny
 from distillnerf_ros.errors import CheckpointError
 from distillnerf_ros.model import DistillNeRF
+from distillnerf_ros.query.kinds import Usual
 from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.teachers.pca import Pca
 
@@ -74,7 +75,17 @@ def test_round_trip(saved, model, semantics):
     assert torch.equal(loaded.semantics.classes, semantics.classes)
     assert torch.equal(loaded.semantics.caution, semantics.caution)
     assert torch.equal(loaded.semantics.occupied_from, semantics.occupied_from)
+    assert loaded.semantics.usual is None
     assert torch.equal(loaded.semantics.pca.basis, semantics.pca.basis)
+
+
+def test_round_trip_of_what_classes_usually_show(tmp_path, model, semantics):
+    path = tmp_path / "wary.safetensors"
+    usual = Usual(torch.rand(17, 9), torch.rand(17, 9, 9))
+    save_checkpoint(path, model, dataclasses.replace(semantics, usual=usual))
+    loaded = load_checkpoint(str(path)).semantics.usual
+    assert torch.equal(loaded.mean, usual.mean)
+    assert torch.equal(loaded.spread, usual.spread)
 
 
 def test_round_trip_without_semantics(tmp_path, model):

@@ -5,12 +5,13 @@ import functools
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from distillnerf_ros.query.kinds import Usual
 from distillnerf_ros.query.occupancy import OCCUPIED_PROBABILITY
 from distillnerf_ros.query.text import DEFAULT_NEGATIVES, embed_prompts, relevancy_of_cosines
-from distillnerf_ros.taxonomy import OCC3D_CLASSES
+from distillnerf_ros.taxonomy import OCC3D_CLASSES, THINGS
 from distillnerf_ros.teachers.pca import Pca
 
 TENSORS = ("classes", "negatives", "caution", "occupied_from")
@@ -20,6 +21,9 @@ UNLIKE = 0.3
 names are at most 0.28 alike, "a tree" and "vegetation" 0.74, "a tall building" and "manmade" 0.42.
 Where all texts are more alike than that, as in most pretrained CLIPs (none was run here), no class
 name counts."""
+ALIKE = 0.7
+"""A prompt that is more like a class name than this means the class: "a parked car" is 0.97 alike,
+"a tree" 0.74. "a child" (0.56) and "a red car" (0.36) are kinds within one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Semantics:
         occupied_from: (17,) probability from which a voxel counts as occupied, by the class it
             looks like. The less sure a class is, the lower is the best place to cut (Lipton et
             al. 2014): how far off a crown is, is spread over many voxels, few of which reach 0.5.
+        usual: what voxels of each class show, by which kinds within a class are found; None where
+            nobody has looked.
     """
 
     clip: str
@@ -49,6 +55,7 @@ class Semantics:
     occupied_from: Float[Tensor, " 17"] = dataclasses.field(
         default_factory=lambda: torch.full((len(OCC3D_CLASSES),), OCCUPIED_PROBABILITY)
     )
+    usual: Usual | None = None
 
     @classmethod
     def of(cls, clip: str, pca: Pca, tower: Callable[[Sequence[str]], Tensor]) -> "Semantics":
@@ -70,12 +77,13 @@ class Semantics:
 
     def to(self, device: torch.device | str) -> "Semantics":
         """Move every tensor to a device."""
-        tensors = (getattr(self, name).to(device) for name in TENSORS)
-        return Semantics(self.clip, self.pca.to(device), *tensors)
+        tensors = {name: getattr(self, name).to(device) for name in TENSORS}
+        usual = None if self.usual is None else self.usual.to(device)
+        return Semantics(self.clip, self.pca.to(device), usual=usual, **tensors)
 
     def without_caution(self) -> "Semantics":
         """The same with the bare LERF scores."""
-        return dataclasses.replace(self, caution=torch.zeros_like(self.caution))
+        return dataclasses.replace(self, caution=torch.zeros_like(self.caution), usual=None)
 
     def labels(self, features: Float[Tensor, "*shape C"]) -> UInt8[Tensor, "*shape"]:
         """Occ3D class whose name is nearest to each feature."""
@@ -90,7 +98,8 @@ class Semantics:
         it resembles "car" still more. That raised the mean average precision of the class names
         on unseen streets from 0.428 to 0.442 (weights 2720 steps before the shipped ones).
         A prompt is met with the caution of the class name it resembles most, or with that of the
-        average class if it is unlike all of them.
+        average class if it is unlike all of them. A kind within a class of things is also met by
+        what stands out from that class (``Usual``).
 
         Args:
             features: in the components that the field carries.
@@ -104,4 +113,12 @@ class Semantics:
         caution = torch.where(closest < UNLIKE, self.caution.mean(), self.caution[name])
         cosines = self.pca.cosine(features, torch.cat([prompts, others]))
         positive, negative = cosines.split([len(prompts), len(others)], dim=-1)
-        return relevancy_of_cosines(positive, negative, against=against, caution=caution)
+        scores = relevancy_of_cosines(positive, negative, against=against, caution=caution)
+        if self.usual is None:
+            return scores
+        kind: Int[Tensor, " Q"] = torch.where(
+            (closest >= UNLIKE) & (closest < ALIKE) & (name < THINGS), name, -1
+        )
+        labels = negative[..., : len(self.classes)].argmax(dim=-1)
+        asked = self.pca.asked(prompts)
+        return torch.maximum(scores, self.usual.stand_out(positive, asked, kind, labels))

@@ -146,8 +146,21 @@ class Pca:
             coordinates: (..., C) in the slice.
             directions: (Q, E), any length but zero.
         """
+        asked = self.asked(directions)
+        dots = coordinates @ asked[:, :-1].T + asked[:, -1]
+        return dots / self._length(coordinates)[..., None]
+
+    def asked(self, directions: Float[Tensor, "Q E"]) -> Float[Tensor, "Q D"]:
+        """Directions as ``shown`` features meet them: a cosine is the product of both."""
         unit = torch.nn.functional.normalize(directions, dim=-1)
-        dots = coordinates @ (unit @ self.basis.T).T + unit @ self.mean
+        return torch.cat([unit @ self.basis.T, (unit @ self.mean)[:, None]], dim=1)
+
+    def shown(self, coordinates: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch D"]:
+        """Features at unit length: coordinates, and how much of the mean is in them."""
+        whole = torch.nn.functional.pad(coordinates, (0, 1), value=1.0)
+        return whole / self._length(coordinates)[..., None]
+
+    def _length(self, coordinates: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch"]:
         cross = coordinates @ (self.basis @ self.mean)
         squared = self.mean.square().sum() + 2 * cross + coordinates.square().sum(-1)
-        return dots / squared.clamp(min=1e-12).sqrt()[..., None]
+        return squared.clamp(min=1e-12).sqrt()

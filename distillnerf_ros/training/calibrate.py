@@ -18,6 +18,7 @@ from distillnerf_ros.data.nuscenes import NuScenes
 from distillnerf_ros.device import resolve_device
 from distillnerf_ros.errors import CheckpointError, DatasetError
 from distillnerf_ros.pipeline import Pipeline
+from distillnerf_ros.query.kinds import Usual
 from distillnerf_ros.query.occupancy import OCCUPIED_PROBABILITY, voxel_centers_m
 from distillnerf_ros.query.text import DEFAULT_THRESHOLD
 from distillnerf_ros.taxonomy import FREE_LABEL, OCC3D_CLASSES
@@ -34,6 +35,8 @@ EXAMPLE = (
 
 REFUSED = 0.95
 """Share of the frames without a thing in which nothing may be taken for it."""
+MOMENTS = ("count", "first", "second")
+"""What a frame adds to ``Usual.of``."""
 PRIOR_FRAMES = 3.0
 """Frames that the average class counts as, beside those in which a class is absent itself."""
 _SCORES = np.linspace(DEFAULT_THRESHOLD, 0.98, 97)
@@ -113,7 +116,8 @@ def ask(pipeline: Pipeline, frame: Frame) -> Arrays:
     Returns:
         ``best`` (17, L, 17): best score of the voxels of a class and a level for each class name;
         ``named``, ``right`` (17, L) and ``truth`` (17,): see `choose_probabilities`, of what
-        cameras see; ``there`` (17,): see ``absent.presence``.
+        cameras see; ``there`` (17,): see ``absent.presence``; ``count`` (17,), ``first`` (17, D)
+        and ``second`` (17, D, D): see ``Usual.of``, of voxels that are rather occupied than not.
 
     Raises:
         DatasetError: the frame has no occupancy truth.
@@ -144,7 +148,19 @@ def ask(pipeline: Pipeline, frame: Frame) -> Arrays:
     np.add.at(right, (labels, level), seen & agree)
     visible = np.bincount(truth.semantics[truth.mask_camera], minlength=FREE_LABEL + 1)
     there = presence(truth)
-    return dict(best=best, named=named, right=right, truth=visible[:FREE_LABEL], there=there)
+    likely = probability >= OCCUPIED_PROBABILITY
+    moments = _moments(semantics.pca.shown(features).cpu()[likely], labels[likely])
+    truths = dict(truth=visible[:FREE_LABEL], there=there)
+    return dict(best=best, named=named, right=right, **truths, **moments)
+
+
+def _moments(shown: Float[torch.Tensor, "P D"], labels: Int[np.ndarray, " P"]) -> Arrays:
+    of_class = [shown[torch.from_numpy(labels == name)] for name in range(len(OCC3D_CLASSES))]
+    return {
+        "count": np.array([len(x) for x in of_class]),
+        "first": np.stack([x.sum(dim=0).numpy() for x in of_class]),
+        "second": np.stack([(x.T @ x).numpy() for x in of_class]),
+    }
 
 
 def answers(
@@ -241,6 +257,7 @@ def run(args: argparse.Namespace) -> int:
         semantics,
         caution=caution_of(thresholds),
         occupied_from=torch.from_numpy(enough).float(),
+        usual=Usual.of(*(torch.from_numpy(said[name].sum(axis=0)) for name in MOMENTS)),
     )
     save_checkpoint(args.out, checkpoint.model, cautious, torch.float16)
     shutil.rmtree(parts, ignore_errors=True)

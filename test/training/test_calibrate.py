@@ -13,6 +13,7 @@ from distillnerf_ros.data import nuscenes
 from distillnerf_ros.errors import CheckpointError, DatasetError
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.pipeline import Pipeline
+from distillnerf_ros.query.occupancy import voxel_centers_m
 from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.taxonomy import OCC3D_CLASSES
 from distillnerf_ros.teachers.pca import Pca
@@ -145,6 +146,11 @@ def test_the_verb_goes_on_and_writes_the_weights_with_thresholds(
     before, after = (load_checkpoint(str(path)) for path in (weights, out))
     assert not before.semantics.caution.any()
     assert after.semantics.caution.isfinite().all()
+    assert before.semantics.usual is None
+    channels = before.model.config.features.channels
+    assert after.semantics.usual.spread.shape == (17, channels + 1, channels + 1)
+    assert after.semantics.usual.spread.isfinite().all()
+    assert after.semantics.usual.mean.any()
     enough = after.semantics.occupied_from
     assert ((enough > 0.349) & (enough < 0.951)).all()
     state = after.model.state_dict()
@@ -185,6 +191,18 @@ def test_a_frame_says_what_the_calibrated_weights_will_say(flat_road, weights) -
     named = np.bincount(labels[truth.mask_camera], minlength=18)[:17]
     assert named.any()
     assert ((said["named"] * kept).sum(axis=1) == named).all()
+    everything = Judge(pipeline_from(np.full(17, 0.5)))
+    answered = answer(everything.pipeline, frame.rig)
+    occupancy = answered.occupancy
+    labels_now = occupancy.labels[occupancy.occupied]
+    points = voxel_centers_m(torch.device("cpu"))[occupancy.occupied]
+    shown = semantics.pca.shown(everything.pipeline.voxel_features(answered.field, points))
+    assert said["count"].sum() == len(points)
+    for name in range(17):
+        own = shown[labels_now == name]
+        assert said["count"][name] == len(own)
+        np.testing.assert_allclose(said["first"][name], own.sum(0), rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(said["second"][name], own.T @ own, rtol=1e-3, atol=1e-3)
     right = labels[truth.mask_camera & (labels == truth.semantics)]
     assert ((said["right"] * kept).sum(axis=1) == np.bincount(right, minlength=18)[:17]).all()
 

@@ -19,6 +19,8 @@ from distillnerf_ros.data import nuscenes
 from distillnerf_ros.data.nuscenes import NuScenes
 from distillnerf_ros.errors import ConfigError, DatasetError
 from distillnerf_ros.pipeline import Pipeline
+from distillnerf_ros.training.dense_depth import DenseTeacher
+from distillnerf_ros.training.exports import SceneExports
 from distillnerf_ros.training.figures import Figures, figures
 from distillnerf_ros.training.judge import Judge
 from distillnerf_ros.training.lpips import Lpips, add_lpips_arguments, lpips_files
@@ -63,6 +65,7 @@ def evaluate(
     pipeline: Pipeline,
     parts: Path | None = None,
     lpips: Lpips | None = None,
+    dense: DenseTeacher | None = None,
 ) -> Figures:
     """Judge frames and compute all figures; shows a progress bar.
 
@@ -72,13 +75,14 @@ def evaluate(
         pipeline: what is judged.
         parts: folder of finished scenes to go on from, one file each; None keeps nothing.
         lpips: judges colour in addition; None does not.
+        dense: says the depth of every pixel, to judge by in addition; None does not.
 
     Raises:
         DatasetError: a file of the data set is missing or damaged.
         ImageError: an image is.
     """
     scenes: dict[str, SceneScores] = {}
-    judge = Judge(pipeline, lpips)
+    judge = Judge(pipeline, lpips, dense)
     with tqdm(total=sum(map(len, frames.values())), unit="frame", desc="eval") as bar:
         for name, tokens in frames.items():
             path = parts / f"{name}.npz" if parts else None
@@ -93,7 +97,7 @@ def evaluate(
 
 
 def parts_folder(
-    json_file: Path, weights: Path, frames: dict[str, list[str]], lpips: Sequence[Path] = ()
+    json_file: Path, weights: Path, frames: dict[str, list[str]], more: Sequence[Path] = ()
 ) -> Path:
     """Where unfinished work on exactly these weights and frames is kept, beside the JSON file.
 
@@ -101,10 +105,10 @@ def parts_folder(
         json_file: where the figures will be.
         weights: what is judged.
         frames: sample tokens by scene name.
-        lpips: further files that figures depend on.
+        more: further files that figures depend on.
     """
     digest = hashlib.sha256(weights.read_bytes())
-    for path in lpips:
+    for path in more:
         digest.update(path.read_bytes())
     columns = [field.name for field in dataclasses.fields(SceneScores)]
     digest.update(json.dumps([columns, frames]).encode())
@@ -140,6 +144,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pictures", type=Path, metavar="DIR", help="draw the best and the worst frames here"
     )
+    parser.add_argument(
+        "--targets",
+        type=Path,
+        metavar="DIR",
+        help="judge the depth of every pixel, too, by what 'distillnerf scene --export DIR' wrote",
+    )
     add_lpips_arguments(parser)
 
 
@@ -149,7 +159,8 @@ def run(args: argparse.Namespace) -> int:
     An interrupted run with ``--json`` goes on after its last whole scene when started again.
 
     Raises:
-        DatasetError: not a nuScenes folder, no such scene, or a file is missing or damaged.
+        DatasetError: not a nuScenes folder, no such scene, or a file is missing or damaged; or no
+            targets of a keyframe.
         CheckpointError: the weights, or LPIPS's, are missing, damaged or not what they should be.
         ConfigError: an option is out of range.
     """
@@ -158,8 +169,13 @@ def run(args: argparse.Namespace) -> int:
     pipeline = Pipeline.load(args.weights, args.device)
     weights, files = find_weights(args.weights), lpips_files(args)
     lpips = Lpips.load(*files).to(pipeline.device) if files else None
-    parts = parts_folder(args.json, weights, frames, files or ()) if args.json else None
-    content = evaluate(nusc, frames, pipeline, parts, lpips)
+    dense, more = None, [*(files or ())]
+    if args.targets is not None:
+        dense = SceneExports(args.targets, virtual=False)
+        dense.check(nusc, [t for tokens in frames.values() for t in tokens], pipeline.image_size)
+        more += [args.targets / name / "scene.json" for name in frames]
+    parts = parts_folder(args.json, weights, frames, more) if args.json else None
+    content = evaluate(nusc, frames, pipeline, parts, lpips, dense)
     content["run"] = {
         "weights": args.weights,
         "dataset": f"{args.dataroot.resolve().name} ({nusc.version})",

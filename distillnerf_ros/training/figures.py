@@ -76,7 +76,17 @@ def _depth(scenes: Scenes) -> Figures:
         **_errors(_rows(scenes, "depth")),
         "no_hit": _mean(_rows(scenes, "no_hit")),
         "every_point": _errors(_rows(scenes, "every_depth")),
+        **_dense(scenes),
     }
+
+
+def _dense(scenes: Scenes) -> Figures:
+    """Of every pixel, where somebody says."""
+    rows = _rows(scenes, "dense_depth")
+    if np.isnan(rows).all():
+        return {}
+    shares = {name: _mean(_rows(scenes, f"dense_{name}")) for name in ("no_hit", "sky_hit")}
+    return {"dense": {**_errors(rows), **shares}}
 
 
 def _by_class(values: Float[np.ndarray, " 17"]) -> Figures:

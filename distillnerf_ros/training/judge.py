@@ -19,10 +19,11 @@ from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.render.renderer import Rendered
 from distillnerf_ros.taxonomy import FREE_LABEL
 from distillnerf_ros.training.baselines import flat_road_depth
+from distillnerf_ros.training.dense_depth import DenseTeacher
 from distillnerf_ros.training.dense_eval import UNSEEN_ABSENT
 from distillnerf_ros.training.feature_error import FeatureErrors, Maps, load_teacher
 from distillnerf_ros.training.lpips import Lpips
-from distillnerf_ros.training.metrics import depth_errors, psnr, ssim
+from distillnerf_ros.training.metrics import DEPTH_LIMIT_M, depth_errors, psnr, ssim
 from distillnerf_ros.training.truth import Frame, LidarTruth
 from distillnerf_ros.voxels.field import VoxelField
 
@@ -109,8 +110,10 @@ def _cameras(rig: CameraRig) -> list[int]:
 class Judge:
     """A model and what is needed to judge it, loaded once for all scenes."""
 
-    def __init__(self, pipeline: Pipeline, lpips: Lpips | None = None) -> None:
-        self.pipeline, self._lpips = pipeline, lpips
+    def __init__(
+        self, pipeline: Pipeline, lpips: Lpips | None = None, dense: DenseTeacher | None = None
+    ) -> None:
+        self.pipeline, self._lpips, self.dense = pipeline, lpips, dense
 
     @functools.cached_property
     def semantics(self) -> Semantics | None:
@@ -143,6 +146,7 @@ class Judge:
             "every_depth": _depth_row(predicted, frame.every_lidar),
             "flat_depth": dataclasses.astuple(depth_errors(flat, truth.depth_m)),
             "no_hit": np.isnan(predicted[truth.cells]).mean() if len(truth.cells) else np.nan,
+            **_dense_row(said.depth_m, frame.dense_m),
             "psnr": here[0],
             "ssim": here[1],
             "lpips": here[2],
@@ -222,3 +226,19 @@ class Judge:
 
 def _depth_row(predicted_m: Float[np.ndarray, " C"], truth: LidarTruth) -> tuple[float, ...]:
     return dataclasses.astuple(depth_errors(predicted_m[truth.cells], truth.depth_m))
+
+
+def _dense_row(
+    predicted_m: Float[np.ndarray, "N h w"], dense_m: Float[np.ndarray, "N h w"] | None
+) -> Row:
+    """Errors in every pixel that shows a surface, and of which of both is sky."""
+    if dense_m is None:
+        dense_m = np.full_like(predicted_m, np.nan)
+    surface, sky = dense_m < DEPTH_LIMIT_M, np.isinf(dense_m)
+    taken_for_sky = np.isnan(predicted_m)
+    errors = depth_errors(predicted_m[surface], dense_m[surface])
+    return {
+        "dense_depth": dataclasses.astuple(errors),
+        "dense_no_hit": taken_for_sky[surface].mean() if surface.any() else np.nan,
+        "dense_sky_hit": (~taken_for_sky[sky]).mean() if sky.any() else np.nan,
+    }

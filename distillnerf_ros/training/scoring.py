@@ -32,6 +32,9 @@ class SceneScores:
         every_depth: (F, 7) the same at every lidar point.
         flat_depth: (F, 7) errors of the flat road's depth at the nearest ones.
         no_hit: (F,) share of the nearest lidar points at which nothing was hit.
+        dense_depth: (F, 7) errors in every pixel whose depth is known; NaN where nobody says.
+        dense_no_hit: (F,) share of them at which nothing was hit.
+        dense_sky_hit: (F,) share of the pixels known to be sky at which something was.
         psnr: (F,) of the rendered colour, all cameras together, dB.
         ssim: (F,) mean over the cameras.
         lpips: (F,) mean over the cameras; NaN if not judged.
@@ -67,6 +70,9 @@ class SceneScores:
     every_depth: np.ndarray
     flat_depth: np.ndarray
     no_hit: np.ndarray
+    dense_depth: np.ndarray
+    dense_no_hit: np.ndarray
+    dense_sky_hit: np.ndarray
     psnr: np.ndarray
     ssim: np.ndarray
     lpips: np.ndarray
@@ -206,6 +212,7 @@ def score_scene(
     """
     scorer, pipeline = SceneScorer(judge), judge.pipeline
     for token in tokens:
-        scorer.add(load_frame(nusc, token, pipeline.image_size, pipeline.depth_size))
+        sizes = (pipeline.image_size, pipeline.depth_size)
+        scorer.add(load_frame(nusc, token, *sizes, judge.dense))
         advance()
     return scorer.finish()

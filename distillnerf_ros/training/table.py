@@ -22,6 +22,12 @@ _ROWS = (
     ("novel view SSIM", ("novel_view", "ssim"), ("still_picture",)),
     ("feature PSNR, dB", ("features", "psnr"), ("mean_feature",)),
 )
+_DENSE_ROWS = (
+    ("depth of every pixel, AbsRel", ("depth", "dense", "abs_rel"), ()),
+    ("  delta < 1.25", ("depth", "dense", "d1"), ()),
+    ("  sky taken for a surface", ("depth", "dense", "sky_hit"), ()),
+)
+"""Where dense depth was judged."""
 _COLUMNS = (
     ("AbsRel", ("depth", "abs_rel")),
     ("d1", ("depth", "d1")),
@@ -43,7 +49,8 @@ def summary(content: Figures) -> str:
         content: what :func:`figures.figures` gives.
     """
     lines = [f"{'':34}{'model':>8}   baselines"]
-    for title, path, baselines in _ROWS:
+    dense = _DENSE_ROWS if "dense" in content["depth"] else ()
+    for title, path, baselines in (*_ROWS[:2], *dense, *_ROWS[2:]):
         others = [
             f"{name} {_cell(_look_up(content['baselines'][name], path), path)}"
             for name in baselines

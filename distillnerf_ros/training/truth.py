@@ -13,6 +13,8 @@ from distillnerf_ros.data import nuscenes
 from distillnerf_ros.data.lidar import lidar_depth, project
 from distillnerf_ros.data.nuscenes import NuScenes
 from distillnerf_ros.data.occ3d import OccupancyTruth, read_labels
+from distillnerf_ros.training.dense_depth import DenseTeacher
+from distillnerf_ros.training.samples import pool_depth
 
 NEAREST_M = 1.0
 """Nearer lidar points are no truth (DistillNeRF's range is 1 to 80 m)."""
@@ -77,6 +79,8 @@ class Frame:
             last of a scene.
         occupancy: Occ3D truth; None where the data set has none.
         lidar_origins_m: (K, 3) the lidar at all keyframes of the scene, in this one's ego frame.
+        dense_m: (N, h, w) depth of every pixel, infinite for sky, NaN where unsure; None where
+            nobody says.
     """
 
     token: str
@@ -86,10 +90,15 @@ class Frame:
     next_rig: CameraRig | None
     occupancy: OccupancyTruth | None
     lidar_origins_m: Float[np.ndarray, "K 3"]
+    dense_m: Float[np.ndarray, "N h w"] | None = None
 
 
 def load_frame(
-    nusc: NuScenes, token: str, image_size: tuple[int, int], depth_size: tuple[int, int]
+    nusc: NuScenes,
+    token: str,
+    image_size: tuple[int, int],
+    depth_size: tuple[int, int],
+    dense: DenseTeacher | None = None,
 ) -> Frame:
     """Read one keyframe.
 
@@ -98,6 +107,7 @@ def load_frame(
         token: sample token.
         image_size: height and width in pixels of the images.
         depth_size: rows and columns of the depth images.
+        dense: says the depth of every pixel.
 
     Raises:
         DatasetError: a file is missing or damaged.
@@ -114,7 +124,14 @@ def load_frame(
         next_rig(nusc, token, image_size),
         read_labels(path) if path.is_file() else None,
         lidar_origins_m(nusc, token),
+        None if dense is None else _pooled(dense(nusc, token, rig).depth_m, depth_size),
     )
+
+
+def _pooled(
+    depth_m: Float[Tensor, "N H W"], depth_size: tuple[int, int]
+) -> Float[np.ndarray, "N h w"]:
+    return pool_depth(depth_m, depth_size).numpy()
 
 
 def next_rig(nusc: NuScenes, token: str, image_size: tuple[int, int]) -> CameraRig | None:

@@ -23,6 +23,7 @@ from distillnerf_ros.teachers.pca import Pca
 from distillnerf_ros.training import evaluate as module
 from distillnerf_ros.training import judge as judging
 from distillnerf_ros.training.baselines import flat_road_depth
+from distillnerf_ros.training.dense_depth import Dense
 from distillnerf_ros.training.metrics import SCORE_LEVELS
 from distillnerf_ros.training.scoring import SceneScores
 from distillnerf_ros.voxels.field import VoxelField
@@ -181,6 +182,47 @@ def test_a_model_that_knows_the_truth_scores_accordingly(flat_road) -> None:
     assert content["features"] == content["baselines"]["mean_feature"]["features"]
 
 
+class Coarse(Oracle):
+    """Sees two pixels as one."""
+
+    depth_size = (16, 28)
+
+
+def dense_road(nusc, token: str, rig: CameraRig) -> Dense:
+    """The road in every pixel, sky above it; the first camera is not known."""
+    depth = torch.from_numpy(flat_road_depth(rig, rig.image_size)).nan_to_num(torch.inf)
+    depth[0] = torch.nan
+    return Dense(depth, "road")
+
+
+@pytest.mark.usefixtures("_ramp")
+def test_dense_depth_is_judged_in_every_pixel_that_somebody_knows(flat_road) -> None:
+    nusc = module.nuscenes.open_dataset(flat_road.root)
+    frames = module.choose_frames(nusc, "all", None, 1)
+    content = module.evaluate(nusc, frames, Coarse(), dense=dense_road)
+    dense = content["depth"]["dense"]
+    assert dense["abs_rel"] < 0.1  # rows that two pixels average, or the nearer of both
+    assert dense["d1"] > 0.85
+    assert (dense["no_hit"], dense["sky_hit"]) == (0, 0)
+    assert "dense" not in module.evaluate(nusc, frames, Coarse())["depth"]
+
+
+def test_errors_of_dense_depth_by_hand() -> None:
+    inf, nan = np.inf, np.nan
+    truth = np.array([[[10.0, 20.0, 10.0, 100.0], [inf, inf, inf, nan]]])
+    said = np.array([[[10.0, 30.0, nan, 100.0], [nan, 40.0, nan, 7.0]]])
+    row = judging._dense_row(said, truth)
+    assert row["dense_depth"][0] == pytest.approx((0 + 0.5 + 7) / 3)  # sky counts as 80 m
+    assert row["dense_no_hit"] == pytest.approx(1 / 3)
+    assert row["dense_sky_hit"] == pytest.approx(1 / 3)
+
+
+def test_targets_are_looked_for_before_any_work(flat_road, weights, tmp_path) -> None:
+    args = arguments(flat_road.root, weights, "--targets", str(tmp_path / "none"))
+    with pytest.raises(DatasetError, match="lacks the targets of 2 of 2 keyframes"):
+        module.run(args)
+
+
 class Shadow(Oracle):
     """Colours each camera by how far ahead of the vehicle it is, 0.01 per metre."""
 
@@ -246,6 +288,9 @@ def scores(tokens: list[str]) -> SceneScores:
         every_depth=np.full((1, 7), 0.5),
         flat_depth=np.full((1, 7), 0.5),
         no_hit=np.zeros(1),
+        dense_depth=np.full((1, 7), np.nan),
+        dense_no_hit=np.full(1, np.nan),
+        dense_sky_hit=np.full(1, np.nan),
         psnr=np.full(1, 20.0),
         ssim=np.full(1, 0.5),
         lpips=np.full(1, np.nan),

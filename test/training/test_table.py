@@ -19,6 +19,8 @@ def one_scene() -> SceneScores:
     return SceneScores(
         tokens=np.array(["token"]),
         **{name: errors for name in ("depth", "every_depth", "flat_depth")},
+        dense_depth=np.full((1, 7), np.nan),
+        **{name: nan for name in ("dense_no_hit", "dense_sky_hit")},
         **{name: nan for name in ("no_hit", "psnr", "ssim", "lpips", "next_ssim", "next_lpips")},
         next_psnr=np.array([17.256]),
         still_psnr=np.array([14.0]),
@@ -64,3 +66,20 @@ def test_lpips_is_a_figure_where_it_was_judged() -> None:
     assert (
         content["novel_view"]["lpips"] == content["scenes"]["street"]["novel_view"]["lpips"] == 0.5
     )
+
+
+def test_depth_of_every_pixel_is_a_figure_where_it_was_judged() -> None:
+    scene = one_scene()
+    plain = figures({"street": scene}, (1, 1, 1))
+    assert "dense" not in plain["depth"]
+    assert "every pixel" not in summary(plain)
+    errors = np.array([[0.375, 1.0, 2.0, 0.25, 0.625, 0.875, 1.0]])
+    shares = {"dense_no_hit": np.array([0.01]), "dense_sky_hit": np.array([0.25])}
+    content = figures(
+        {"street": dataclasses.replace(scene, dense_depth=errors, **shares)}, (1, 1, 1)
+    )
+    dense = content["depth"]["dense"]
+    assert (dense["abs_rel"], dense["no_hit"], dense["sky_hit"]) == (0.375, 0.01, 0.25)
+    rows = {line[:34].strip(): line[34:].split() for line in summary(content).splitlines()}
+    assert rows["depth of every pixel, AbsRel"] == ["0.375"]
+    assert rows["sky taken for a surface"] == ["0.250"]

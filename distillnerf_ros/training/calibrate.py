@@ -35,6 +35,8 @@ EXAMPLE = (
 
 REFUSED = 0.95
 """Share of the frames without a thing in which nothing may be taken for it."""
+VERSION = 2
+"""Counts changes of what a frame says that make finished frames of a part stale."""
 MOMENTS = ("count", "first", "second")
 """What a frame adds to ``Usual.of``."""
 PRIOR_FRAMES = 3.0
@@ -183,7 +185,7 @@ def answers(
         return ask(pipeline, load_frame(nusc, token, pipeline.image_size, pipeline.depth_size))
 
     frames = [
-        kept(parts, "frames", f"{key}-{token}", functools.partial(make, token))
+        kept(parts, "frames", f"{VERSION}-{key}-{token}", functools.partial(make, token))
         for token in tqdm(tokens, unit="frame", desc="calibrate")
     ]
     return {name: np.stack([frame[name] for frame in frames]) for name in frames[0]}

@@ -36,7 +36,7 @@ EXAMPLE = (
 REFUSED = 0.95
 """Share of the frames without a thing in which nothing may be taken for it."""
 VERSION = 2
-"""Counts changes of what a frame says that make finished frames of a part stale."""
+"""Counts changes of what a frame says: finished frames of an interrupted run are stale then."""
 MOMENTS = ("count", "first", "second")
 """What a frame adds to ``Usual.of``."""
 PRIOR_FRAMES = 3.0

@@ -22,7 +22,7 @@ OCC3D_CLASSES: tuple[str, ...] = (
 """Index in this tuple = label in Occ3D's ``labels.npz``."""
 
 THINGS = 11
-"""The first so many classes are things that stand or move about; ground and what grows follow."""
+"""The first so many classes are things; ground, buildings and plants follow."""
 
 FREE_LABEL = 17
 """Occ3D's label of an empty voxel."""

@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from distillnerf_ros.cameras.transforms import check_rigid
@@ -114,6 +114,10 @@ class CameraRig:
         index = self.valid.nonzero()[:, 0]
         if not len(index):
             raise ImageError(f"none of the cameras {self.names} has an image; expected at least 1")
+        return self.select(index)
+
+    def select(self, index: Int[Tensor, " M"]) -> "CameraRig":
+        """Some of the cameras, in this order."""
         return CameraRig(
             tuple(self.names[i] for i in index.tolist()),
             self.images[index],

@@ -115,7 +115,7 @@ class Objective:
 
         Args:
             model: what is judged.
-            sample: one glance.
+            sample: one glance, looked at ``through`` one moved place if any.
             generator: source of chance.
             whole: whether to go on after the lift; without, only :data:`IMAGE_TERMS`.
         """
@@ -131,7 +131,7 @@ class Objective:
         view = torch.randperm(len(rig.names), generator=generator)[: self.views]
         view = view.to(depth.device)
         features = None if sample.features is None else sample.features[sample.rig.valid][view]
-        seen = _render(model, field, _views(rig, view), depth[view], bare=len(view) // 2)
+        seen = _render(model, field, rig.select(view), depth[view], bare=len(view) // 2)
         terms |= self._view_terms(model, seen, features)
         if field.told is not None:
             known = lidar_depth(sample.lidar_points_m, rig, grid_size)
@@ -140,7 +140,7 @@ class Objective:
             fused_m = model.depth_fusion(told, seen.result)
             terms["fused_depth"] = losses.relative_depth_loss(fused_m, best)
         if sample.virtual:
-            terms |= self._virtual_terms(model, field, sample.virtual, generator)
+            terms |= self._virtual_terms(model, field, sample.virtual[0])
         terms |= self._voxel_terms(field, rig, depth, voxels, generator)
         terms |= self._lidar_terms(model, field, sample, voxels, generator)
         if sample.features is not None and self.semantics is not None:
@@ -224,20 +224,12 @@ class Objective:
         return terms
 
     def _virtual_terms(
-        self,
-        model: DistillNeRF,
-        field: VoxelField,
-        places: tuple[View, ...],
-        generator: torch.Generator,
+        self, model: DistillNeRF, field: VoxelField, view: View
     ) -> dict[str, Tensor]:
-        """Some cameras of one of the places, by chance."""
-        place = places[int(torch.randint(len(places), (), generator=generator))]
-        some = torch.randperm(len(place.rig.names), generator=generator)[: self.views]
-        some = some.to(place.depth_m.device)
-        depth, render = place.depth_m[some], model.config.render
-        target = pool_depth(depth, (render.ray_rows, render.ray_cols))
-        moved = _render(model, field, _views(place.rig, some), target)
-        return {"virtual_depth": moved.depth_loss(), "virtual_rgb": moved.rgb_loss(~depth.isnan())}
+        render = model.config.render
+        target = pool_depth(view.depth_m, (render.ray_rows, render.ray_cols))
+        moved, known = _render(model, field, view.rig, target), ~view.depth_m.isnan()
+        return {"virtual_depth": moved.depth_loss(), "virtual_rgb": moved.rgb_loss(known)}
 
     def _voxel_terms(
         self,
@@ -355,13 +347,3 @@ def _render(
         surface[:bare] = 0
     rgb = model.decode(latent, surface)
     return _Seen(result, latent, rgb, depth_m, rig.images, rays)
-
-
-def _views(rig: CameraRig, index: Tensor) -> CameraRig:
-    return CameraRig(
-        tuple(rig.names[i] for i in index.tolist()),
-        rig.images[index],
-        rig.intrinsics[index],
-        rig.ego_from_camera[index],
-        rig.valid[index],
-    )

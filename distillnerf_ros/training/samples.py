@@ -52,6 +52,15 @@ class TrainSample:
     features: Float[Tensor, "N C h w"] | None = None
     virtual: tuple[View, ...] = ()
 
+    def through(self, cameras: int, generator: torch.Generator) -> "TrainSample":
+        """With so many moved cameras of one place alone, by chance: what a step looks through."""
+        if not self.virtual:
+            return self
+        place = self.virtual[int(torch.randint(len(self.virtual), (), generator=generator))]
+        some = torch.randperm(len(place.rig.names), generator=generator)[:cameras]
+        view = View(place.rig.select(some), place.depth_m[some])
+        return dataclasses.replace(self, virtual=(view,))
+
     def to(self, device: torch.device) -> "TrainSample":
         """Move every tensor to a device."""
         return TrainSample(

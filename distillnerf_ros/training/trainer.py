@@ -88,6 +88,7 @@ class Trainer:
         """The terms of one glance of the batch, changed by chance first."""
         chance = (self.seed * 7919 + self.step) * 4096 + place
         generator = torch.Generator().manual_seed(chance)
+        sample = sample.through(self.objective.views, generator)
         if self.schedule.augment:
             sample = augment(sample, generator, self.schedule.drop_camera)
             sample = sample if whole else disguised(sample, generator)

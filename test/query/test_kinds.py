@@ -30,7 +30,7 @@ def features(count: int, seed: int = 1) -> torch.Tensor:
 
 def usual_of(pca: Pca, *classes: tuple[int, torch.Tensor]) -> Usual:
     """Of classes with these features; nothing is known of the others."""
-    width = CHANNELS + 1
+    width = len(pca.basis) + 1
     count = torch.zeros(17, dtype=torch.long)
     first, second = torch.zeros(17, width), torch.zeros(17, width, width)
     for name, of_class in classes:
@@ -82,17 +82,11 @@ def spread_out(angle: float) -> torch.Tensor:
 
 @pytest.fixture
 def semantics() -> Semantics:
-    """Cars show their class, and more or less of axis 25; each class name has an axis."""
+    """Cars and roads show their class, and some of axis 25; each class name has an axis."""
     eye = torch.eye(WIDTH)
     pca = Pca(torch.zeros(WIDTH), eye[:26], torch.ones(26), 1.0)
-    cars = torch.zeros(2000, 26)
-    cars[:, CAR] = 1.0
-    cars[:, 25] = 0.1 * torch.randn(2000, generator=torch.Generator().manual_seed(4))
-    shown = pca.shown(cars)
-    count = torch.zeros(17, dtype=torch.long)
-    first, second = torch.zeros(17, 27), torch.zeros(17, 27, 27)
-    count[CAR], first[CAR], second[CAR] = 2000, shown.sum(0), shown.T @ shown
-    usual = Usual.of(count, first, second)
+    more = 0.1 * torch.randn(2000, generator=torch.Generator().manual_seed(4))
+    usual = usual_of(pca, *((of, torch.cat([seen(of, x) for x in more])) for of in (CAR, ROAD)))
     caution = torch.full((17,), 20.0)  # by likeness alone nothing is found
     return Semantics("axes", pca, eye[:17], eye[27:31], caution, usual=usual)
 
@@ -114,9 +108,10 @@ def test_an_unusual_car_answers_to_its_kind_and_a_usual_one_does_not(semantics) 
     assert plain.relevancy(seen(CAR, 0.9), red_car) < 0.1
 
 
-@pytest.mark.parametrize("angle", [0.3, 1.4])  # cosines 0.96 and 0.17 to "car"
-def test_the_class_itself_and_other_things_are_answered_as_before(semantics, angle) -> None:
-    prompt, car = spread_out(angle), seen(CAR, 0.9)
+@pytest.mark.parametrize(("angle", "more"), [(0.3, 0.31), (1.4, 0.9)])
+def test_the_class_itself_and_other_things_are_answered_as_before(semantics, angle, more) -> None:
+    """Cosines 0.96 and 0.17 to "car", and cars that are more like that than cars usually are."""
+    prompt, car = spread_out(angle), seen(CAR, more)
     plain = dataclasses.replace(semantics, usual=None)
     assert torch.equal(semantics.relevancy(car, prompt), plain.relevancy(car, prompt))
 

@@ -117,6 +117,29 @@ def test_virtual_views_are_recoloured_like_the_cameras(seed) -> None:
     torch.testing.assert_close(virtual.rig.intrinsics, changed.rig.intrinsics)
 
 
+def test_a_step_looks_through_two_cameras_of_any_place() -> None:
+    sample = ground_sample()
+    assert sample.through(2, torch.Generator().manual_seed(0)) is sample
+    rig, places = sample.rig, []
+    for metres in (1.0, 2.0):
+        pose = rig.ego_from_camera.repeat(3, 1, 1)
+        pose[:, 2, 3] = metres
+        same = [x.repeat(3, *[1] * (x.dim() - 1)) for x in (rig.images, rig.intrinsics)]
+        cameras = CameraRig(("a", "b", "c"), *same, pose, rig.valid.repeat(3))
+        depth = metres + torch.arange(3.0)[:, None, None].expand(3, 16, 32) / 10
+        places.append(View(cameras, depth))
+    sample = dataclasses.replace(sample, virtual=tuple(places))
+    drawn = set()
+    for seed in range(60):
+        (view,) = sample.through(2, torch.Generator().manual_seed(seed)).virtual
+        metres = float(view.rig.ego_from_camera[0, 2, 3])
+        assert view.rig.ego_from_camera[:, 2, 3].tolist() == [metres] * 2
+        expected = [metres + "abc".index(name) / 10 for name in view.rig.names]
+        assert view.depth_m[:, 0, 0].tolist() == pytest.approx(expected)
+        drawn |= {(metres, name) for name in view.rig.names}
+    assert len(drawn) == 6
+
+
 def test_pooled_depth_of_a_plane_is_exact_at_cell_centres() -> None:
     sample = ground_sample()
     fine = dataclasses.replace(sample, depth_m=sample.depth_m.clone())

@@ -259,6 +259,9 @@ def _import_ray(here: bool) -> ModuleType:
         # Ray's name for it says whom it was made for. Without a cluster it listens to this
         # machine alone.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    elif _has_token():
+        # To an address that it is given Ray shows its token only if told to.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
     except ImportError as error:
@@ -266,6 +269,12 @@ def _import_ray(here: bool) -> ModuleType:
             "going over a whole data set needs Ray: pip install 'distillnerf_ros[cluster]'"
         ) from error
     return ray
+
+
+def _has_token() -> bool:
+    """Whether Ray finds what clusters that are not open to everybody ask for."""
+    given = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return given or (Path.home() / ".ray" / "auth_token").is_file()
 
 
 def _init_arguments(engine: Engine) -> dict[str, Any]:

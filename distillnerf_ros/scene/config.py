@@ -19,7 +19,9 @@ class SceneConfig:
         static_cells_m: cell edges of the levels of the static grid, in the uncontracted part.
         moving_cells: cell edge (metres) and duration (seconds) of the levels of the moving grid.
         flow_cell: the same of the grid of velocities.
-        static_rows: rows per level of the static grid, a power of two.
+        sky_cells: cells from -1 to 1 along each axis of a direction, of the levels of the sky's
+            grid: about 10 and 3 degrees, for clouds. Without them clouds become fog in the scene.
+        static_rows: rows per level of the static grid, a power of two; the sky's have no more.
         moving_rows: the same of the moving grid.
         channels: features per level.
         latent: width of what is composited along rays and then decoded to colour.
@@ -37,9 +39,10 @@ class SceneConfig:
     duration_s: float
     cameras: tuple[str, ...]
     alpha: float = 0.8
-    static_cells_m: tuple[float, ...] = (3.2, 1.4, 0.6, 0.28, 0.12)
+    static_cells_m: tuple[float, ...] = (3.2, 1.4, 0.6, 0.28, 0.12, 0.05)
     moving_cells: tuple[tuple[float, float], ...] = ((2.0, 1.0), (0.8, 0.5), (0.3, 0.25))
     flow_cell: tuple[float, float] = (1.6, 0.5)
+    sky_cells: tuple[int, ...] = (12, 40)
     static_rows: int = 1 << 19
     moving_rows: int = 1 << 17
     channels: int = 4

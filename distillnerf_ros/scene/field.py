@@ -70,7 +70,9 @@ class SceneField(nn.Module):
         self.flow_head = _mlp(4, 16, 6)
         self.color_head = _mlp(config.latent + 9, 32, 3)
         self.feature_head = nn.Linear(config.latent, config.features) if config.features else None
-        self.sky_head = _mlp(9, 32, 3)
+        sky = [(count, count, count) for count in config.sky_cells]
+        self.sky_grid = SimplexGrid(list(sky), config.static_rows, config.channels)
+        self.sky_head = _mlp(9 + self.sky_grid.width, 32, 3)
         knots = max(2, round(config.duration_s / config.exposure_knot_s) + 1)
         self.exposure = nn.Parameter(torch.zeros(len(config.cameras), knots, 3))
         self.vignette = nn.Parameter(torch.zeros(len(config.cameras)))
@@ -140,7 +142,9 @@ class SceneField(nn.Module):
 
     def sky(self, directions: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape 3"]:
         """Colour in 0..1 of what lies beyond everything, before exposure."""
-        return torch.sigmoid(self.sky_head(harmonics(directions)))
+        unit = F.normalize(directions, dim=-1).reshape(-1, 3)
+        fine = self.sky_grid((unit + 1) / 2).reshape(*directions.shape[:-1], -1)
+        return torch.sigmoid(self.sky_head(torch.cat([harmonics(directions), fine], dim=-1)))
 
     def gain(
         self,

@@ -54,6 +54,8 @@ class FitSettings:
         transience: weight of the moving part's opacity.
         sky: weight of sky masks.
         half: weight of half opacity.
+        clearness: weight of any opacity.
+        ground: weight of what rays that point down lack of it.
         features: weight of foundation features.
         seed: of every source of chance.
     """
@@ -69,6 +71,8 @@ class FitSettings:
     transience: float = 0.002
     sky: float = 0.01
     half: float = 0.001
+    clearness: float = 0.001
+    ground: float = 0.03
     features: float = 0.1
     seed: int = 0
 
@@ -192,15 +196,21 @@ class Fitter:
     ) -> dict[str, Tensor]:
         seen = self.log.images.flatten(2)[frame, :, pixel].to(self.device) / 255.0
         rgb = (colors(self.field, marched, bundle) - seen).square().mean()
-        terms = {"rgb": rgb, "transience": self.settings.transience * losses.transience(marched)}
-        terms["half"] = self.settings.half * losses.half_opacity(marched.opacity)
+        s, opacity = self.settings, marched.opacity
+        terms = {
+            "rgb": rgb,
+            "transience": s.transience * losses.transience(marched),
+            "half": s.half * losses.half_opacity(opacity),
+            "clearness": s.clearness * losses.clearness(opacity),
+            "ground": s.ground * losses.ground(opacity, bundle.rays.directions),
+        }
         if self.log.sky is not None:
             sky = self.log.sky.flatten(1)[frame, pixel].to(self.device)
-            terms["sky"] = self.settings.sky * losses.sky_loss(marched.opacity, sky)
+            terms["sky"] = s.sky * losses.sky_loss(opacity, sky)
         if self.teacher is not None:
             wanted = self._taught(frame, pixel)
             error = (features(self.field, marched) - wanted).abs().mean()
-            terms["features"] = self.settings.features * error
+            terms["features"] = s.features * error
         return terms
 
     def _taught(self, frame: Tensor, pixel: Tensor) -> Float[Tensor, "R C"]:

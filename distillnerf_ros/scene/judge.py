@@ -1,6 +1,7 @@
 """Figures of a fitted field: colour, held-out colour, depth, and the separation of what moves."""
 
 import dataclasses
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,7 +12,8 @@ from torch import Tensor
 from distillnerf_ros.scene.field import SceneField
 from distillnerf_ros.scene.log import SceneLog
 from distillnerf_ros.scene.truth import KeyframeTruth
-from distillnerf_ros.scene.views import Picture, Shot, take
+from distillnerf_ros.scene.views import Shot, take
+from distillnerf_ros.training.metrics import depth_errors, mean_depth_errors
 
 MOST_PICTURES = 60
 """Images that colour is judged on, evenly over the log; of fitted and of held-out ones each."""
@@ -26,7 +28,8 @@ class SceneFigures:
     Attributes:
         psnr: dB, mean over images that were fitted.
         psnr_heldout: the same over images kept from fitting.
-        abs_rel: mean |d - d*| / d* over known pixels; a ray that hits nothing is ``far_m`` long.
+        abs_rel: as ``training.metrics`` has it: up to 80 m, what hits nothing counts as 80 m away;
+            the mean over the known pixels of each keyframe, then over keyframes.
         dynamic_iou: IoU of what moves, over all pixels of all keyframes together.
     """
 
@@ -52,28 +55,23 @@ def judge(field: SceneField, log: SceneLog, truths: Iterable[KeyframeTruth]) -> 
     errors, hits, misses = [], 0, 0
     known = False
     for truth in truths:
+        depths_m = []
         for number, frame in enumerate(truth.frames):
             seen = take(field, shot_of(log, frame))
-            errors.append(depth_errors(seen, truth.depth_m[number], field.config.far_m))
+            depths_m.append(seen.depth_m)
             if truth.moving is not None:
                 known = True
                 both, either = overlap(seen.moving > MOVING_SHARE, truth.moving[number])
                 hits, misses = hits + both, misses + either - both
-    errors_all = torch.cat(errors) if errors else torch.zeros(0)
+        told, known_m = torch.stack(depths_m).flatten(), truth.depth_m.flatten()
+        errors.append(depth_errors(told.numpy(), known_m.numpy()))
+    abs_rel = mean_depth_errors(errors).abs_rel
     return SceneFigures(
         _mean_psnr(field, log, ~log.held_out),
         _mean_psnr(field, log, log.held_out),
-        float(errors_all.mean()) if len(errors_all) else None,
+        None if math.isnan(abs_rel) else abs_rel,
         hits / (hits + misses) if known and hits + misses else None,
     )
-
-
-def depth_errors(
-    seen: Picture, depth_m: Float[Tensor, "H W"], far_m: float
-) -> Float[Tensor, " P"]:
-    """Relative error of each pixel whose depth is known."""
-    known = depth_m.isfinite()
-    return (seen.depth_m.clamp(max=far_m)[known] - depth_m[known]).abs() / depth_m[known]
 
 
 def overlap(said: Bool[Tensor, "H W"], truth: Bool[Tensor, "H W"]) -> tuple[int, int]:

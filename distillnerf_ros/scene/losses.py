@@ -1,6 +1,7 @@
 """What a scene's field is fitted to."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -82,3 +83,23 @@ def sky_loss(opacity: Float[Tensor, " R"], sky: Bool[Tensor, " R"]) -> Float[Ten
 def half_opacity(opacity: Float[Tensor, " R"]) -> Float[Tensor, ""]:
     """Mean of o (1 - o): rays hit something or the sky, and not each by half."""
     return (opacity * (1 - opacity)).mean()
+
+
+def clearness(opacity: Float[Tensor, " R"]) -> Float[Tensor, ""]:
+    """Mean opacity of camera rays: what can be sky is left to the sky."""
+    return opacity.mean()
+
+
+BELOW = 0.035
+"""Sine of 2 degrees: so far below the horizon no ray sees the sky, whatever its colour."""
+
+
+def ground(opacity: Float[Tensor, " R"], directions: Float[Tensor, "R 3"]) -> Float[Tensor, ""]:
+    """Cross-entropy of the opacity of rays that point down, each against one; 0 for the others.
+
+    Args:
+        opacity: of camera rays.
+        directions: of the same, z up, of any length.
+    """
+    down = F.normalize(directions, dim=-1)[:, 2] < -BELOW
+    return -(opacity.clamp(min=1e-3).log() * down).mean()

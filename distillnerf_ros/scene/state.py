@@ -10,7 +10,7 @@ from distillnerf_ros.errors import CheckpointError, SceneError
 from distillnerf_ros.scene.config import SceneConfig
 from distillnerf_ros.scene.field import SceneField
 
-FORMAT = "distillnerf_ros/scene/2"
+FORMAT = "distillnerf_ros/scene/3"
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -1,5 +1,7 @@
 """The field: densities that add up, motion, exposure; a ``Field`` like any other."""
 
+import math
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from distillnerf_ros.cameras import Rays
 from distillnerf_ros.config import RenderConfig
 from distillnerf_ros.query import occupancy
 from distillnerf_ros.render.renderer import march_edges, ray_edges, render_rays
-from distillnerf_ros.scene.field import harmonics
+from distillnerf_ros.scene.field import SceneField, harmonics
 from distillnerf_ros.scene.march import march
 from distillnerf_ros.voxels.field import Field
 
@@ -139,5 +141,24 @@ def test_every_weight_has_a_gradient(scene_field, time_s):
     (sample.density.log().sum() + sample.rgb.sum()).backward()
     without = {name for name, p in scene_field.named_parameters() if p.grad is None}
     moving = {"moving", "flow_grid", "moving_head", "flow_head"}
-    expected = {"sky_head", "exposure", "vignette"} | (moving if time_s is None else set())
+    expected = {"sky_grid", "sky_head", "exposure", "vignette"} | (
+        moving if time_s is None else set()
+    )
     assert {name.split(".")[0] for name in without} == expected
+
+
+def test_the_sky_can_hold_clouds(scene_config):
+    """A pattern of 15 degrees, which the harmonics alone leave grey."""
+    torch.manual_seed(0)
+    field = SceneField(scene_config)
+    around = torch.arange(0, 2 * math.pi, math.pi / 180)
+    directions = torch.stack([around.cos(), around.sin(), torch.full_like(around, 0.3)], dim=-1)
+    clouds = (0.5 + 0.4 * (24 * around).sin())[:, None].expand(-1, 3)
+    parameters = [*field.sky_grid.parameters(), *field.sky_head.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=1e-2)
+    for _ in range(150):
+        loss = (field.sky(directions) - clouds).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.1 * clouds.var()

@@ -58,7 +58,7 @@ def test_without_lidar_colour_alone_is_fitted(scene_log, scene_config, fit_setti
     log = dataclasses.replace(scene_log, sweeps=None)
     fitter = Fitter(log, scene_config, fit_settings, CPU)
     assert fitter.field.proposals.candidate[:-1].all()
-    assert set(fitter.take_step(0.0)) == {"rgb", "transience", "half"}
+    assert set(fitter.take_step(0.0)) == {"rgb", "transience", "half", "clearness", "ground"}
 
 
 def test_cameras_that_share_no_view_are_fitted_to_colour_alone(

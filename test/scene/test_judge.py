@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from distillnerf_ros.scene.judge import depth_errors, judge, overlap, psnr
+from distillnerf_ros.scene import judge as judge_module
+from distillnerf_ros.scene.judge import judge, overlap, psnr
 from distillnerf_ros.scene.truth import KeyframeTruth
 from distillnerf_ros.scene.views import Picture
 
@@ -19,11 +20,19 @@ def test_overlap():
     assert overlap(said, truth) == (1, 3)
 
 
-def test_a_ray_that_hits_nothing_counts_as_far():
-    depth = torch.tensor([[12.0, torch.inf, 3.0]])
-    seen = Picture(torch.zeros(3, 1, 3), depth, torch.ones(1, 3), torch.zeros(1, 3))
-    errors = depth_errors(seen, torch.tensor([[10.0, 50.0, torch.nan]]), 100.0)
-    assert errors.tolist() == pytest.approx([0.2, 1.0])
+@torch.no_grad()
+def test_depth_is_judged_up_to_80_m_and_a_ray_that_hits_nothing_is_80_m_long(
+    scene_field, scene_log, monkeypatch
+):
+    seen_m = torch.full((12, 16), torch.nan)
+    seen_m[0, :4] = torch.tensor([12.0, torch.inf, 3.0, 9.0])
+    truth_m = torch.full((2, 12, 16), torch.nan)
+    truth_m[0, 0, :4] = torch.tensor([10.0, 40.0, torch.nan, 90.0])
+    seen = Picture(torch.zeros(3, 12, 16), seen_m, torch.ones(12, 16), torch.zeros(12, 16))
+    monkeypatch.setattr(judge_module, "take", lambda field, shot: seen)
+    truths = [KeyframeTruth((0, 1), truth_m, None), KeyframeTruth((2, 3), truth_m * 0, None)]
+    figures = judge(scene_field, scene_log, truths)
+    assert figures.abs_rel == pytest.approx((0.2 + 1.0) / 2)
 
 
 def test_unknown_figures_are_none(scene_field, scene_log):

@@ -55,3 +55,12 @@ def test_sky_and_half_opacity():
     expected = -(math.log(0.75) + math.log(0.5)) / 2
     assert losses.sky_loss(opacity, sky).item() == pytest.approx(expected)
     assert losses.half_opacity(opacity).item() == pytest.approx((0.1875 + 0.25) / 2)
+
+
+def test_what_can_be_sky_is_left_to_it_and_what_points_down_hits():
+    opacity = torch.tensor([0.25, 0.5, 0.5, 0.5])
+    assert losses.clearness(opacity).item() == pytest.approx(1.75 / 4)
+    slope = math.tan(math.radians(2))  # of any length, and just above and below two degrees down
+    down = [[2.0, 0, -1.0], [1.0, 0, -1.01 * slope], [0, 3.0, -2.95 * slope], [0, 1.0, 0.5]]
+    loss = losses.ground(opacity, torch.tensor(down))
+    assert loss.item() == pytest.approx((math.log(4) + math.log(2)) / 4)

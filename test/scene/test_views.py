@@ -3,7 +3,7 @@
 import torch
 
 from distillnerf_ros.cameras import camera_rays
-from distillnerf_ros.scene.views import Shot, take
+from distillnerf_ros.scene.views import HIT_OPACITY, Shot, take
 
 
 def shot(log, frame: int = 0) -> Shot:
@@ -27,7 +27,7 @@ def test_a_picture_has_everything(scene_field, scene_log):
     seen = take(scene_field, shot(scene_log))
     assert seen.rgb.shape == (3, 12, 16)
     assert ((seen.opacity >= 0) & (seen.opacity <= 1)).all()
-    assert (seen.depth_m.isinf() == (seen.opacity <= 0.5)).all()
+    assert (seen.depth_m.isinf() == (seen.opacity <= HIT_OPACITY)).all()
     torch.testing.assert_close(seen.moving_rgb, seen.rgb * seen.moving)
     standing = take(scene_field, shot(scene_log), standing_only=True)
     assert standing.moving.abs().max() == 0

@@ -1,6 +1,7 @@
 """From a glance of messages to a field that can be asked: the node's core, run by the worker."""
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,7 +20,7 @@ from distillnerf_ros.ros.conversions import (
     calibration_from_info,
     prepare_glance,
 )
-from distillnerf_ros.ros.frames import EgoFrames
+from distillnerf_ros.ros.frames import RETRY_S, EgoFrames
 from distillnerf_ros.ros.health import Health
 from distillnerf_ros.ros.outputs import Outputs
 from distillnerf_ros.ros.parameters import Parameters
@@ -68,6 +69,7 @@ class Perception:
         self._frames, self._outputs, self._health = frames, outputs, health
         self._parameters, self._camera_infos = parameters, camera_infos
         self._pool = ThreadPoolExecutor(parameters.decode_threads, "decode")
+        self._awaited: set[str] = set()
         self._waiting: PosedGlance | None = None
         self._scene: Scene | None = None
 
@@ -144,7 +146,7 @@ class Perception:
 
     def _input(self, frame: Frame, reference_ns: int, deadline_s: float) -> CameraInput:
         name = self._parameters.cameras[frame.camera]
-        calibration = self._calibration(name)
+        calibration = self._calibration(name, deadline_s)
         pose = self._frames.ego_from(
             frame.image.header.frame_id, frame.stamp_ns, reference_ns, deadline_s
         )
@@ -159,13 +161,18 @@ class Perception:
         for kind, texts in kinds.items():
             self._health.camera_problems(kind, texts)
 
-    def _calibration(self, name: str) -> Calibration:
+    def _calibration(self, name: str, deadline_s: float) -> Calibration:
+        """A camera's first image may come before its camera_info, and waits for it; once."""
         image_topic, info_topic, _ = self._parameters.camera_topics(name)
-        info = self._camera_infos.get(name)
-        if info is None:
-            raise CalibrationError(
-                f"{name}: no camera_info yet on {info_topic}; publish it, or set camera_info_topic"
-            )
+        wait = name not in self._awaited
+        self._awaited.add(name)
+        while (info := self._camera_infos.get(name)) is None:
+            if not wait or time.monotonic() >= deadline_s:
+                raise CalibrationError(
+                    f"{name}: no camera_info yet on {info_topic}; publish it, or set "
+                    "camera_info_topic"
+                )
+            time.sleep(RETRY_S)
         return calibration_from_info(info, self._parameters.rectifies(image_topic), name)
 
     def _too_few(self, usable: int) -> None:

@@ -13,10 +13,11 @@ from distillnerf_ros.scene.field import SceneField
 from distillnerf_ros.scene.log import SceneLog
 from distillnerf_ros.scene.truth import KeyframeTruth
 from distillnerf_ros.scene.views import Shot, take
-from distillnerf_ros.training.metrics import depth_errors, mean_depth_errors
 
 MOST_PICTURES = 60
 """Images that colour is judged on, evenly over the log; of fitted and of held-out ones each."""
+DEPTH_LIMIT_M = 80.0
+"""Depth is judged up to here, as that of the model is."""
 MOVING_SHARE = 0.5
 """Share of a ray that must hit the moving part."""
 
@@ -28,8 +29,9 @@ class SceneFigures:
     Attributes:
         psnr: dB, mean over images that were fitted.
         psnr_heldout: the same over images kept from fitting.
-        abs_rel: as ``training.metrics`` has it: up to 80 m, what hits nothing counts as 80 m away;
-            the mean over the known pixels of each keyframe, then over keyframes.
+        abs_rel: mean |d - d*| / d* over the pixels known to be nearer than ``DEPTH_LIMIT_M``;
+            depths beyond it, and rays that hit nothing, count as it. The mean of each keyframe,
+            then over them, as ``training.metrics`` has it (Monodepth, DistillNeRF).
         dynamic_iou: IoU of what moves, over all pixels of all keyframes together.
     """
 
@@ -63,15 +65,21 @@ def judge(field: SceneField, log: SceneLog, truths: Iterable[KeyframeTruth]) -> 
                 known = True
                 both, either = overlap(seen.moving > MOVING_SHARE, truth.moving[number])
                 hits, misses = hits + both, misses + either - both
-        told, known_m = torch.stack(depths_m).flatten(), truth.depth_m.flatten()
-        errors.append(depth_errors(told.numpy(), known_m.numpy()))
-    abs_rel = mean_depth_errors(errors).abs_rel
+        errors.append(relative_error(torch.stack(depths_m), truth.depth_m))
+    abs_rel = float(torch.tensor(errors).nanmean())
     return SceneFigures(
         _mean_psnr(field, log, ~log.held_out),
         _mean_psnr(field, log, log.held_out),
         None if math.isnan(abs_rel) else abs_rel,
         hits / (hits + misses) if known and hits + misses else None,
     )
+
+
+def relative_error(depth_m: Float[Tensor, "*shape"], truth_m: Float[Tensor, "*shape"]) -> float:
+    """AbsRel of one keyframe; NaN where nothing is known."""
+    judged = truth_m < DEPTH_LIMIT_M
+    truth = truth_m[judged]
+    return float(((depth_m[judged].clamp(max=DEPTH_LIMIT_M) - truth).abs() / truth).mean())
 
 
 def overlap(said: Bool[Tensor, "H W"], truth: Bool[Tensor, "H W"]) -> tuple[int, int]:

@@ -1,5 +1,7 @@
 """What a glance costs and when: nothing is computed that nobody asked for."""
 
+import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -151,6 +153,23 @@ def test_cameras_without_pose_or_info_are_missing_and_counted(parts):
     assert parts.health.cameras["CAM_FRONT"].problems == {"calibration": 1}
     assert any("no camera_info yet on /CAM_FRONT/camera_info" in line for line in parts.log)
     assert "CAM_FRONT" not in parts.outputs.scenes[0].camera_headers
+
+
+def test_a_first_image_waits_for_its_camera_info_but_later_ones_do_not(parts):
+    late = parts.infos.pop("CAM_FRONT")
+    del parts.infos["CAM_BACK"]
+    object.__setattr__(parts.poses, "timeout_s", 0.5)
+    timer = threading.Timer(0.05, parts.infos.__setitem__, ("CAM_FRONT", late))
+    timer.start()
+    parts.outputs.listening = True
+    parts.perception.process(glance(0))
+    timer.join()
+    assert parts.pipeline.valid == [True, True, True, False, True, True]
+    object.__setattr__(parts.poses, "timeout_s", 60.0)
+    began_s = time.monotonic()
+    parts.perception.process(glance(1))
+    assert time.monotonic() - began_s < 30
+    assert parts.health.cameras["CAM_BACK"].problems == {"calibration": 2}
 
 
 def test_a_glance_with_too_few_usable_cameras_is_left_out_and_counted(parts):

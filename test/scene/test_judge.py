@@ -30,7 +30,8 @@ def test_depth_is_judged_up_to_80_m_and_a_ray_that_hits_nothing_is_80_m_long(
     truth_m[0, 0, :4] = torch.tensor([10.0, 40.0, torch.nan, 90.0])
     seen = Picture(torch.zeros(3, 12, 16), seen_m, torch.ones(12, 16), torch.zeros(12, 16))
     monkeypatch.setattr(judge_module, "take", lambda field, shot: seen)
-    truths = [KeyframeTruth((0, 1), truth_m, None), KeyframeTruth((2, 3), truth_m * 0, None)]
+    unknown_m = torch.full_like(truth_m, torch.nan)
+    truths = [KeyframeTruth((0, 1), truth_m, None), KeyframeTruth((2, 3), unknown_m, None)]
     figures = judge(scene_field, scene_log, truths)
     assert figures.abs_rel == pytest.approx((0.2 + 1.0) / 2)
 

@@ -15,7 +15,7 @@ from distillnerf_ros.errors import StaleTransformError
 from distillnerf_ros.ros.messages import stamp_ns as stamp_of
 
 RETRY_S = 0.005
-"""Pause between two tries of a transform that is not there yet."""
+"""Pause between two looks for what is not there yet."""
 
 JUMP_BACK_NS = 500_000_000
 """A transform this far behind its frame's last one means that time started over."""

@@ -32,12 +32,16 @@ class SceneFigures:
         abs_rel: mean |d - d*| / d* over the pixels known to be nearer than ``DEPTH_LIMIT_M``;
             depths beyond it, and rays that hit nothing, count as it. The mean of each keyframe,
             then over them, as ``training.metrics`` has it (Monodepth, DistillNeRF).
+        no_hit: share of those pixels at which nothing is hit, in the same mean.
+        sky_hit: share of the pixels known to be sky at which something is, in the same mean.
         dynamic_iou: IoU of what moves, over all pixels of all keyframes together.
     """
 
     psnr: float | None
     psnr_heldout: float | None
     abs_rel: float | None
+    no_hit: float | None
+    sky_hit: float | None
     dynamic_iou: float | None
 
 
@@ -54,7 +58,7 @@ def shot_of(log: SceneLog, frame: int) -> Shot:
 
 def judge(field: SceneField, log: SceneLog, truths: Iterable[KeyframeTruth]) -> SceneFigures:
     """All figures of a field."""
-    errors, hits, misses = [], 0, 0
+    depths, hits, misses = [], 0, 0
     known = False
     for truth in truths:
         depths_m = []
@@ -65,21 +69,28 @@ def judge(field: SceneField, log: SceneLog, truths: Iterable[KeyframeTruth]) -> 
                 known = True
                 both, either = overlap(seen.moving > MOVING_SHARE, truth.moving[number])
                 hits, misses = hits + both, misses + either - both
-        errors.append(relative_error(torch.stack(depths_m), truth.depth_m))
-    abs_rel = float(torch.tensor(errors).nanmean())
+        depths.append(depth_figures(torch.stack(depths_m), truth.depth_m))
+    means = torch.tensor(depths).reshape(-1, 3).nanmean(dim=0).tolist()
+    abs_rel, no_hit, sky_hit = (None if math.isnan(mean) else mean for mean in means)
     return SceneFigures(
         _mean_psnr(field, log, ~log.held_out),
         _mean_psnr(field, log, log.held_out),
-        None if math.isnan(abs_rel) else abs_rel,
+        abs_rel,
+        no_hit,
+        sky_hit,
         hits / (hits + misses) if known and hits + misses else None,
     )
 
 
-def relative_error(depth_m: Float[Tensor, "*shape"], truth_m: Float[Tensor, "*shape"]) -> float:
-    """AbsRel of one keyframe; NaN where nothing is known."""
-    judged = truth_m < DEPTH_LIMIT_M
+def depth_figures(
+    depth_m: Float[Tensor, "*shape"], truth_m: Float[Tensor, "*shape"]
+) -> tuple[float, float, float]:
+    """``abs_rel``, ``no_hit`` and ``sky_hit`` of one keyframe; NaN where nothing is known."""
+    judged, missed = truth_m < DEPTH_LIMIT_M, depth_m.isinf()
     truth = truth_m[judged]
-    return float(((depth_m[judged].clamp(max=DEPTH_LIMIT_M) - truth).abs() / truth).mean())
+    error = (depth_m[judged].clamp(max=DEPTH_LIMIT_M) - truth).abs() / truth
+    taken = ~missed[truth_m.isinf()]
+    return float(error.mean()), float(missed[judged].float().mean()), float(taken.float().mean())
 
 
 def overlap(said: Bool[Tensor, "H W"], truth: Bool[Tensor, "H W"]) -> tuple[int, int]:

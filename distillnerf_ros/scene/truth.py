@@ -37,7 +37,7 @@ class KeyframeTruth:
 
     Attributes:
         frames: index into the log of each image.
-        depth_m: (N, H, W) along the optical axis, NaN where unknown.
+        depth_m: (N, H, W) along the optical axis, NaN where unknown, infinite where sky is known.
         moving: (N, H, W) what moves; None where nobody annotated it.
     """
 
@@ -91,8 +91,8 @@ def _cast(
         for index, box in enumerate(scene.objects_at(time_s))
         if np.hypot(*box.velocity_mps) > MOVING_MPS
     ]
-    near = seen.depth_m <= rig_constants.LIDAR_RANGE_M
-    depth = seen.depth_m.masked_fill(~near, torch.nan)
+    sky, far = seen.depth_m.isnan(), seen.depth_m > rig_constants.LIDAR_RANGE_M
+    depth = seen.depth_m.masked_fill(far, torch.nan).masked_fill(sky, torch.inf)
     return KeyframeTruth(frames, depth, torch.isin(seen.instances, torch.tensor(moving)))
 
 

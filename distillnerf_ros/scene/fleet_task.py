@@ -169,6 +169,18 @@ def claim(folder: Path, wait_s: float) -> Iterator[None]:
         yield
 
 
+def is_claimed(folder: Path) -> bool:
+    """Whether somebody works in a folder, on whatever machine."""
+    try:
+        with (folder / "claim.lock").open() as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:  # held, or not to be known
+        return True
+    return False
+
+
 def _lock(descriptor: int, file: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from distillnerf_ros.scene.fleet_task import Outcome, Task, events
+from distillnerf_ros.scene.fleet_task import Outcome, Task, events, is_claimed
 
 Describe = Callable[[Task], str]
 """Says in some words how far a task that is being worked on has come."""
@@ -64,12 +64,12 @@ class FleetView:
         self._say(f"{outcome.name}: {said or 'done'} ({self._done} of {self._total})")
 
     def look(self, waiting: Sequence[Task]) -> None:
-        """Show the tasks at work among those that wait for their end, if it is time to."""
+        """Show the tasks that were begun among those that wait for their end, if it is time to."""
         every_s = _TERMINAL_S if self._terminal else _FILE_S
         if time.monotonic() - self._looked < every_s:
             return
         self._looked = time.monotonic()
-        said = [f"{task.name}: {self._describe(task)}" for task in waiting if at_work(task)]
+        said = [f"{task.name}: {self._now(task)}" for task in waiting if is_begun(task)]
         if not self._terminal:
             for text in said:
                 self._say(text)
@@ -82,6 +82,10 @@ class FleetView:
             line.set_description_str(said[number] if number < len(said) else "")
         self._bar.refresh()
 
+    def _now(self, task: Task) -> str:
+        lost = "its worker was lost; it waits for another"
+        return self._describe(task) if is_claimed(task.folder) else lost
+
     def _say(self, text: str) -> None:
         if self._terminal:
             tqdm.write(text, file=sys.stderr)
@@ -89,7 +93,7 @@ class FleetView:
             print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def at_work(task: Task) -> bool:
+def is_begun(task: Task) -> bool:
     """Whether somebody began a task and has not ended it."""
     past = events(task.folder)
     return bool(past) and past[-1]["event"] == "start"

@@ -20,7 +20,7 @@ from distillnerf_ros.errors import ConfigError, SceneError
 from distillnerf_ros.scene import fit, fit_all, fleet
 from distillnerf_ros.scene.fleet import Engine, add_fleet_arguments, alone, run_tasks
 from distillnerf_ros.scene.fleet_task import Outcome, Task, events
-from distillnerf_ros.scene.fleet_view import FleetView, at_work
+from distillnerf_ros.scene.fleet_view import FleetView, is_begun
 from distillnerf_ros.scene.state import read_tensors
 
 # What a worker finds by the name of fake_verb; ``fate`` says what happens at the first attempts.
@@ -211,7 +211,7 @@ def test_an_interruption_ends_the_workers_and_can_be_gone_on_from(ray, tmp_path,
     task = fake_task(tmp_path, "slow", "slow", 1)
 
     def look(view, waiting):
-        if any(at_work(task) for task in waiting):
+        if any(is_begun(task) for task in waiting):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -17,6 +17,7 @@ from distillnerf_ros.scene.fleet_task import (
     Task,
     claim,
     events,
+    is_claimed,
     note,
     work,
     write_whole,
@@ -118,6 +119,13 @@ def test_a_folder_is_claimed_by_one(verb, task):
     assert "is being worked on by process" in outcome.error
     assert verb.calls == []
     assert work(task, 1, wait_s=0.0).error is None
+
+
+def test_a_claim_can_be_seen_and_is_not_disturbed(task):
+    assert not is_claimed(task.folder)
+    with claim(task.folder, 0.0):
+        assert is_claimed(task.folder)
+    assert not is_claimed(task.folder)
 
 
 def test_a_dead_process_claims_nothing(task):

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from distillnerf_ros.scene import fleet_view
-from distillnerf_ros.scene.fleet_task import Outcome, Task, note
-from distillnerf_ros.scene.fleet_view import FleetView, at_work
+from distillnerf_ros.scene.fleet_task import Outcome, Task, claim, note
+from distillnerf_ros.scene.fleet_view import FleetView, is_begun
 
 
 @pytest.fixture
@@ -21,7 +21,8 @@ def tasks(tmp_path):
     made = [Task(name, tmp_path / name, "verb", {}) for name in ("a", "b")]
     made[0].folder.mkdir()
     note(made[0].folder, "start")
-    return made
+    with claim(made[0].folder, wait_s=0.0):
+        yield made
 
 
 def show(tasks) -> None:
@@ -59,7 +60,15 @@ def test_it_does_not_look_all_the_time(tasks, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_task_is_at_work_from_its_start_to_its_end(tasks):
-    assert [at_work(task) for task in tasks] == [True, False]
+def test_a_task_is_begun_from_its_start_to_its_end(tasks):
+    assert [is_begun(task) for task in tasks] == [True, False]
     note(tasks[0].folder, "finish")
-    assert not at_work(tasks[0])
+    assert not is_begun(tasks[0])
+
+
+def test_a_lost_worker_is_told(tasks, at_once, capsys):
+    tasks[1].folder.mkdir()
+    note(tasks[1].folder, "start")  # and nobody holds its claim
+    with FleetView(2, 0, lambda task: "step 7 of 9") as view:
+        view.look(tasks)
+    assert "b: its worker was lost; it waits for another" in capsys.readouterr().err

@@ -37,6 +37,12 @@ def relative_depth_loss(
     return error.sum() / known.sum().clamp(min=1)
 
 
+SKY_WEIGHT = 0.2
+"""Weight of a pixel of sky against one of a surface in stage 1's cross-entropy. A surface that is
+called sky is dearer than a sky that is called a surface: with s for this weight, opacity is least
+wrong at P / (P + s (1 - P)), where P is the chance that the pixel shows a surface."""
+
+
 def bin_loss(
     weights: Float[Tensor, "*shape D"],
     target_m: Float[Tensor, "*shape"],
@@ -45,8 +51,8 @@ def bin_loss(
     """Cross-entropy of the ray's weights against the true depth.
 
     The true depth is split over the two bins whose middles enclose it, in proportion, so that the
-    expectation over the bins can be exact. Sky (infinity) asks for no weight anywhere; where
-    nothing is known (NaN) nothing is asked.
+    expectation over the bins can be exact. Sky (infinity) asks for no weight anywhere and counts
+    as :data:`SKY_WEIGHT` of a pixel; where nothing is known (NaN) nothing is asked.
     """
     known, sky = target_m.isfinite(), target_m.isinf()
     middles = (edges_m[1:] + edges_m[:-1]) / 2
@@ -57,7 +63,8 @@ def bin_loss(
     p_low, p_high = w.gather(1, upper[:, None] - 1), w.gather(1, upper[:, None])
     hit = -(1 - share) * (p_low + 1e-5).log() - share * (p_high + 1e-5).log()
     clear = -(1 - weights[sky].sum(-1) + 1e-5).log()
-    return (hit.sum() + clear.sum()) / (known.sum() + sky.sum()).clamp(min=1)
+    count = known.sum() + SKY_WEIGHT * sky.sum()
+    return (hit.sum() + SKY_WEIGHT * clear.sum()) / count.clamp(min=SKY_WEIGHT)
 
 
 def candidate_loss(

@@ -88,6 +88,17 @@ def test_bin_loss_of_sky_asks_for_transparency() -> None:
     assert half.item() == pytest.approx(math.log(2), abs=1e-4)
 
 
+def test_bin_loss_misses_a_sky_sooner_than_a_surface() -> None:
+    edges = torch.tensor([0.0, 2.0, 4.0])  # middles 1, 3
+    target = torch.tensor([1.0, torch.inf])  # the same pixel shows either, as often
+
+    def loss(opacity: float) -> float:
+        return losses.bin_loss(torch.tensor([[opacity, 0.0]] * 2), target, edges).item()
+
+    best = 1 / (1 + losses.SKY_WEIGHT)
+    assert loss(best) < min(loss(best - 0.02), loss(best + 0.02))
+
+
 def test_bin_loss_asks_nothing_where_nothing_is_known() -> None:
     edges = torch.tensor([0.0, 2.0, 4.0])
     weights = torch.tensor([[0.25, 0.25], [0.5, 0.5]])

@@ -18,6 +18,7 @@ from distillnerf_ros.scene.fleet import add_fleet_arguments
 from distillnerf_ros.scene.judge import SceneFigures, judge
 from distillnerf_ros.scene.log import SceneLog, read_log
 from distillnerf_ros.scene.pictures import draw_over_time, draw_stamp
+from distillnerf_ros.scene.sky import sky_finder, write_sky_masks
 from distillnerf_ros.scene.truth import keyframe_truths
 
 VERB_HELP = "fit a per-scene NeRF to a driving log: colour, depth, what moves, virtual views"
@@ -103,7 +104,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pixels", type=int, default=defaults.pixels, help="rays per step")
     parser.add_argument("--rate", type=float, default=defaults.rate, help="learning rate")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of chance")
-    parser.add_argument("--sky", type=Path, metavar="DIR", help="sky masks, TOKEN.png per image")
+    sky = parser.add_mutually_exclusive_group()
+    sky.add_argument("--sky", type=Path, metavar="DIR", help="sky masks, TOKEN.png per image")
+    sky.add_argument(
+        "--sky-by", metavar="CLIP", help="OpenCLIP model that finds the sky, such as world_clip"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:0")
     parser.add_argument("--json", type=Path, metavar="F", help="write the figures there")
     parser.add_argument("--export", type=Path, metavar="DIR", help="write training targets there")
@@ -124,11 +129,17 @@ def run(args: argparse.Namespace) -> int:
         return run_all(args)
     nusc = nuscenes.open_dataset(args.dataroot, args.version)
     scene = nuscenes.find_scene(nusc, args.scene)
-    log = read_log(nusc, scene, size, args.hold_out, args.sky)
+    device = resolve_device(args.device)
+    masks = args.sky
+    if args.sky_by is not None:
+        finder, find = sky_finder(args.sky_by, device)
+        masks = args.out / f"sky-{finder}"
+        write_sky_masks(nusc, scene, size, find, masks)
+    log = read_log(nusc, scene, size, args.hold_out, masks)
     if log.sweeps is None:
         print(f"{log.name} has no lidar: fitted to colour alone, depth will be poor")
     settings = FitSettings(pixels=args.pixels, rate=args.rate, seed=args.seed)
-    fitter = Fitter(log, config_of(log), settings, resolve_device(args.device))
+    fitter = Fitter(log, config_of(log), settings, device)
     fit(fitter, budget, args.out)
     figures = judge(fitter.field, log, keyframe_truths(nusc, scene, log))
     _report(figures, fitter, log, args.json)

@@ -18,6 +18,7 @@ from distillnerf_ros.data.jpeg import decode_jpeg
 from distillnerf_ros.data.lidar import off_vehicle
 from distillnerf_ros.data.nuscenes import LIDAR_NAME, NuScenes
 from distillnerf_ros.errors import DatasetError, ImageError
+from distillnerf_ros.scene.sky import read_sky_masks
 
 MAX_SPEED_MPS = 60.0
 """Poses that imply a higher speed are a jump of the localisation."""
@@ -69,7 +70,8 @@ class SceneLog:
         scene_from_camera: (F, 4, 4) poses of the optical frames.
         held_out: (F,) images that are kept from fitting.
         tokens: sample_data token of each image.
-        sky: (F, H, W) where the sky is known to be; None where nobody says.
+        sky: (F, H, W) 1 where the sky is, 0 where something else is, -1 where nobody knows; None
+            without masks.
         sweeps: lidar; None for a log without.
         scene_from_map: (4, 4) float64.
         begin_us: stamp of time 0.
@@ -84,7 +86,7 @@ class SceneLog:
     scene_from_camera: Float[Tensor, "F 4 4"]
     held_out: Bool[Tensor, " F"]
     tokens: tuple[str, ...]
-    sky: Bool[Tensor, "F H W"] | None
+    sky: Int[Tensor, "F H W"] | None
     sweeps: Sweeps | None
     scene_from_map: Float[np.ndarray, "4 4"]
     begin_us: int
@@ -121,7 +123,7 @@ def read_log(
         scene: record of the scene.
         image_size: height and width in pixels of the images.
         hold_out: every so many-th stamp of each camera is kept from fitting; 0 keeps none.
-        sky: folder of masks ``TOKEN.png``, not zero where the sky is, by sample_data token.
+        sky: folder of masks ``TOKEN.png`` by sample_data token, see ``scene.sky``.
 
     Raises:
         DatasetError: no images, files missing, too many damaged, or poses that jump.
@@ -135,6 +137,7 @@ def read_log(
     scene_from_map = invert_rigid(_middle_pose(nusc, shots))
     kept, images = _images(nusc, shots, image_size)
     cameras = tuple(name for name in CAMERA_NAMES if any(r["channel"] == name for r in kept))
+    tokens = tuple(r["token"] for r in kept)
     poses = [
         scene_from_map @ nuscenes.map_from_ego(nusc, r) @ nuscenes.ego_from_sensor(nusc, r)
         for r in kept
@@ -148,8 +151,8 @@ def read_log(
         intrinsics=torch.stack([_intrinsics(nusc, r, image_size) for r in kept]),
         scene_from_camera=torch.from_numpy(np.stack(poses)).float(),
         held_out=_held_out(kept, hold_out),
-        tokens=tuple(r["token"] for r in kept),
-        sky=None if sky is None else _sky_masks(sky, kept, image_size),
+        tokens=tokens,
+        sky=None if sky is None else read_sky_masks(sky, tokens, image_size),
         sweeps=_sweeps(nusc, records, scene_from_map, begin_us),
         scene_from_map=scene_from_map,
         begin_us=begin_us,
@@ -223,22 +226,6 @@ def _held_out(kept: list[Record], every: int) -> Bool[Tensor, " F"]:
         counts[record["channel"]] = number + 1
         flags.append(bool(every) and number % every == every // 2)
     return torch.tensor(flags)
-
-
-def _sky_masks(
-    folder: Path, kept: list[Record], image_size: tuple[int, int]
-) -> Bool[Tensor, "F H W"]:
-    import cv2
-
-    masks = []
-    for record in kept:
-        path = folder / f"{record['token']}.png"
-        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if mask is None:
-            raise DatasetError(f"{path} is missing or no picture; expected one mask per image")
-        size = image_size[1], image_size[0]
-        masks.append(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST) > 0)
-    return torch.from_numpy(np.stack(masks))
 
 
 def _sweeps(

@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from distillnerf_ros.scene.field import Parts
@@ -74,10 +74,15 @@ def transience(marched: Marched) -> Float[Tensor, ""]:
     return marched.moving.mean()
 
 
-def sky_loss(opacity: Float[Tensor, " R"], sky: Bool[Tensor, " R"]) -> Float[Tensor, ""]:
-    """Binary cross-entropy of opacity against what is no sky."""
+def sky_loss(opacity: Float[Tensor, " R"], sky: Int[Tensor, " R"]) -> Float[Tensor, ""]:
+    """Binary cross-entropy of opacity against what is no sky; 0 for rays of which nobody knows.
+
+    Args:
+        opacity: of camera rays.
+        sky: of the same; 1 sky, 0 something else, -1 not known.
+    """
     p = opacity.clamp(1e-4, 1 - 1e-4)
-    return -torch.where(sky, (1 - p).log(), p.log()).mean()
+    return -(torch.where(sky == 1, (1 - p).log(), p.log()) * (sky >= 0)).mean()
 
 
 def half_opacity(opacity: Float[Tensor, " R"]) -> Float[Tensor, ""]:

@@ -58,6 +58,15 @@ def test_a_scene_without_lidar_is_fitted_and_said_to_be(arguments, fake_nusc, ca
     assert "unknown" in out
 
 
+def test_the_sky_is_asked_of_a_clip_once(arguments, tmp_path, capsys):
+    fit.run(arguments("--steps 2 --sky-by world_clip"))
+    (folder,) = (tmp_path / "out").glob("sky-*")
+    assert len(list(folder.glob("*.png"))) == 8
+    assert "sky=" in capsys.readouterr().err
+    fit.run(arguments("--steps 2 --sky-by world_clip"))
+    assert "image/s" not in capsys.readouterr().err
+
+
 def test_figures_that_cannot_be_written_are_an_error(arguments, tmp_path):
     with pytest.raises(SceneError, match="cannot be written"):
         fit.run(arguments(f"--steps 1 --json {tmp_path}"))

@@ -75,7 +75,7 @@ def test_cameras_that_share_no_view_are_fitted_to_colour_alone(
 
 
 def test_sky_and_features_are_fitted_where_given(scene_log, scene_config, fit_settings):
-    sky = torch.ones(8, 12, 16, dtype=torch.bool)
+    sky = torch.ones(8, 12, 16, dtype=torch.int8)
     log = dataclasses.replace(scene_log, sky=sky, sweeps=None)
     config = dataclasses.replace(scene_config, features=5)
     teacher = torch.ones(8, 5, 3, 4, dtype=torch.float16)

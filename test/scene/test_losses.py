@@ -50,11 +50,11 @@ def test_returns_are_solid_and_what_is_before_them_free():
 
 
 def test_sky_and_half_opacity():
-    opacity = torch.tensor([0.25, 0.5])
-    sky = torch.tensor([True, False])
-    expected = -(math.log(0.75) + math.log(0.5)) / 2
+    opacity = torch.tensor([0.25, 0.5, 0.9])
+    sky = torch.tensor([1, 0, -1])  # of the last nobody knows
+    expected = -(math.log(0.75) + math.log(0.5)) / 3
     assert losses.sky_loss(opacity, sky).item() == pytest.approx(expected)
-    assert losses.half_opacity(opacity).item() == pytest.approx((0.1875 + 0.25) / 2)
+    assert losses.half_opacity(opacity).item() == pytest.approx((0.1875 + 0.25 + 0.09) / 3)
 
 
 def test_what_can_be_sky_is_left_to_it_and_what_points_down_hits():

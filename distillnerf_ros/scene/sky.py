@@ -17,6 +17,7 @@ from distillnerf_ros.cameras import CAMERA_NAMES
 from distillnerf_ros.data import nuscenes
 from distillnerf_ros.data.jpeg import decode_jpeg
 from distillnerf_ros.data.nuscenes import NuScenes
+from distillnerf_ros.device import multiplies_bfloat16
 from distillnerf_ros.errors import DatasetError, ImageError, SceneError
 from distillnerf_ros.query.text import DEFAULT_NEGATIVES, embed_prompts, relevancy
 from distillnerf_ros.teachers.dense import fingerprint, load_dense
@@ -51,7 +52,8 @@ def sky_finder(clip: str, device: torch.device) -> tuple[str, Finder]:
 
     @torch.no_grad()
     def find(images: Float[Tensor, "1 3 H W"]) -> Float[Tensor, "h w"]:
-        features = dense(images.to(device))[0].permute(1, 2, 0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16(device)):
+            features = dense(images.to(device))[0].float().permute(1, 2, 0)
         return relevancy(features, positive, negatives)[..., 0].cpu()
 
     return fingerprint(dense), find

@@ -254,23 +254,27 @@ def teach(
 
 @torch.no_grad()
 def fit_components(dense: DenseClip, views: Views, components: int, seed: int) -> Pca:
-    """Principal components of the dense features of whole views, all classes counting alike.
+    """Principal components of the dense features of whole views.
 
-    By area alone the sky and the road would take most components, and cones and riders none.
+    All classes count alike, and so do the kinds of a class: by area alone the sky and the road
+    would take most components, and cones, riders and what parts a van from a taxi none.
     """
     torch.manual_seed(seed)
     height, width = (
         size // p * p for size, p in zip(views.things.shape[1:], dense.patch, strict=True)
     )
-    labels = torch.tensor([thing.label for thing in views.table])
-    features, classes = [], []
+    kinds = list(dict.fromkeys((thing.label, thing.kind) for thing in views.table))
+    number = torch.tensor([kinds.index((thing.label, thing.kind)) for thing in views.table])
+    label = torch.tensor([label for label, _ in kinds])
+    features, kind = [], []
     for view in torch.randperm(len(views.images))[:_VIEWS_FOR_COMPONENTS].tolist():
         image = torch.from_numpy(views.images[view, :height, :width]).permute(2, 0, 1)[None]
         things = torch.from_numpy(views.things[view, :height, :width])[None].long()
         features.append(dense(image.float() / 255)[0].flatten(1).T)
-        classes.append(labels[patch_things(things, views.table, dense.patch[0]).flatten()])
-    every, shown = torch.cat(features), torch.cat(classes)
-    weights = 1.0 / torch.bincount(shown)[shown]
+        kind.append(number[patch_things(things, views.table, dense.patch[0]).flatten()])
+    every, shown = torch.cat(features), torch.cat(kind)
+    alike = torch.bincount(label[shown.unique()])[label[shown]]  # kinds of the same class
+    weights = 1.0 / (torch.bincount(shown)[shown] * alike)
     drawn = torch.multinomial(weights, _SAMPLES_FOR_COMPONENTS, replacement=True)
     return Pca.fit(every[drawn], components)
 

@@ -41,6 +41,33 @@ def multi_positive_nce(
     return total / 2
 
 
+def kinds_apart(
+    cosines: Float[Tensor, "S K"],
+    truth: Int[Tensor, "S K"],
+    kind: Int[Tensor, " S"],
+    scale: Float[Tensor, ""],
+) -> Float[Tensor, ""]:
+    """Cross-entropy of each region's kind among the kinds of its class, all kinds counting alike.
+
+    Among a thousand texts about everything, the few about other kinds of the same class are a
+    hundredth of what a region is driven away from, and kinds are never told apart.
+
+    Args:
+        cosines: similarity of S regions and texts of K kinds.
+        truth: TRUE or FALSE for kinds of the region's class, UNKNOWN for all others, and
+            everywhere if the region's own kind is not known.
+        kind: (S,) which kind a region is of; any number where that is not known.
+        scale: inverse temperature.
+    """
+    logits, true = scale * cosines, truth == TRUE
+    against = logits.masked_fill(truth != FALSE, float("-inf")).logsumexp(dim=1, keepdim=True)
+    known = true.any(dim=1)
+    loss = (F.softplus(against - logits) * true).sum(dim=1) / true.sum(dim=1).clamp(min=1)
+    every, group = kind[known].unique(return_inverse=True)
+    sums = loss.new_zeros(len(every)).index_add(0, group, loss[known])
+    return (sums / torch.bincount(group, minlength=len(every))).sum() / max(len(every), 1)
+
+
 def absolute_margins(
     cosines: Float[Tensor, "S Q"], truth: Int[Tensor, "S Q"]
 ) -> Float[Tensor, ""]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -16,6 +16,7 @@ from distillnerf_ros.teachers.open_clip import DenseClip
 from distillnerf_ros.training.contrastive_loss import (
     absolute_margins,
     generic_level,
+    kinds_apart,
     multi_positive_nce,
 )
 from distillnerf_ros.training.phrases import (
@@ -27,6 +28,9 @@ from distillnerf_ros.training.phrases import (
     dressed,
 )
 from distillnerf_ros.training.windows import Windows, window_positions
+
+KIND_PATCHES = 6
+"""Patches of a window from which on a thing shows its kind ("a delivery van") and colour."""
 
 _START, _END = 49406, 49407  # of CLIP's byte-pair vocabulary
 
@@ -41,7 +45,8 @@ class StepConfig:
         other_phrases: phrases about anything the world can show.
         absent: texts about things the world never holds.
         babble: texts of random words, so that unknown words resemble nothing.
-        margin_weight, generic_weight, scene_weight: of the losses beside the regions' InfoNCE.
+        margin_weight, generic_weight, scene_weight, kind_weight: of the losses beside the regions'
+            InfoNCE.
         half: whether the image tower multiplies in bfloat16.
     """
 
@@ -53,6 +58,7 @@ class StepConfig:
     margin_weight: float = 2.0
     generic_weight: float = 2.0
     scene_weight: float = 0.1
+    kind_weight: float = 1.0
     half: bool = False
 
 
@@ -63,12 +69,12 @@ class Regions:
     Attributes:
         features: (S, E) unit length.
         things: (S,) index of the thing each shows.
-        whole: (S,) True for whole things, False for single patches.
+        shown: (S,) number of patches of its window that show that thing.
     """
 
     features: Float[Tensor, "S E"]
     things: Int[Tensor, " S"]
-    whole: Bool[Tensor, " S"]
+    shown: Int[Tensor, " S"]
 
 
 class TextSampler:
@@ -119,21 +125,23 @@ def region_features(
         labels: (T,) class of each thing.
         patches: number of single patches.
     """
-    flat, shown = features.permute(0, 2, 3, 1).flatten(0, 2), things.flatten()
+    flat, thing = features.permute(0, 2, 3, 1).flatten(0, 2), things.flatten()
     window = torch.arange(len(things)).repeat_interleave(things[0].numel())
-    keys, group = (window * len(labels) + shown).unique(return_inverse=True)
+    keys, group = (window * len(labels) + thing).unique(return_inverse=True)
     sums = flat.new_zeros(len(keys), flat.shape[1]).index_add(0, group, flat)
     counts = torch.bincount(group, minlength=len(keys))
-    classes = labels[shown]
+    classes = labels[thing]
     frequency = torch.bincount(classes, minlength=int(labels.max()) + 1).float()
-    weights = 1 / len(shown) + 1 / frequency[classes] / (frequency > 0).sum()
-    drawn = torch.multinomial(weights, min(patches, len(shown)))
-    every = torch.cat([flat[drawn], sums / counts[:, None]])
-    whole = torch.arange(len(every)) >= len(drawn)
-    return Regions(F.normalize(every, dim=1), torch.cat([shown[drawn], keys % len(labels)]), whole)
+    weights = 1 / len(thing) + 1 / frequency[classes] / (frequency > 0).sum()
+    drawn = torch.multinomial(weights, min(patches, len(thing)))
+    return Regions(
+        F.normalize(torch.cat([flat[drawn], sums / counts[:, None]]), dim=1),
+        torch.cat([thing[drawn], keys % len(labels)]),
+        torch.cat([counts[group[drawn]], counts]),
+    )
 
 
-def _region_truth(
+def region_truth(
     regions: Regions,
     seen: Int[Tensor, " T"],
     row: Int[Tensor, " S"],
@@ -142,12 +150,28 @@ def _region_truth(
 ) -> Int[Tensor, "S Q"]:
     """Truth of every phrase for every region; ``seen[row]`` are the regions' things.
 
-    One patch of a car does not tell a sedan from a hatchback: what is false of a thing for its
-    kind or colour alone is false of the whole thing, and unknown of its patches.
+    A glimpse of a car does not tell a sedan from a hatchback: what is false of a thing for its
+    kind or colour alone is unknown where less than :data:`KIND_PATCHES` show it. Patches of
+    things that show more know what they belong to, by attention.
     """
     truth = torch.from_numpy(book.truths(seen.tolist(), phrases))[row]
     near = torch.from_numpy(book.within_class(seen.tolist(), phrases))[row]
-    return truth.masked_fill((truth == FALSE) & near & ~regions.whole[:, None], UNKNOWN)
+    glimpsed = (regions.shown < KIND_PATCHES)[:, None]
+    return truth.masked_fill((truth == FALSE) & near & glimpsed, UNKNOWN)
+
+
+def _kind_truth(
+    regions: Regions,
+    seen: Int[Tensor, " T"],
+    row: Int[Tensor, " S"],
+    phrases: Sequence[Phrase],
+    book: PhraseBook,
+) -> Int[Tensor, "S K"]:
+    """Truth of one phrase per kind; UNKNOWN for other classes, and for glimpses."""
+    truth = torch.from_numpy(book.truths(seen.tolist(), phrases))[row]
+    near = torch.from_numpy(book.within_class(seen.tolist(), phrases))[row]
+    glimpsed = (regions.shown < KIND_PATCHES)[:, None]
+    return truth.masked_fill(glimpsed | ~near, UNKNOWN)
 
 
 def step_loss(
@@ -171,24 +195,35 @@ def step_loss(
     ):
         features = dense.unnormalised(windows.images, positions).float()
     labels = torch.tensor([thing.label for thing in book.things])
+    places = {kind: number for number, kind in enumerate(book.kinds)}
+    number = torch.tensor([places.get((thing.label, thing.kind), -1) for thing in book.things])
     regions = region_features(features, windows.things, labels, config.patches)
     seen, row = regions.things.unique(return_inverse=True)
     phrases = book.draw(seen.tolist(), rng, config.phrases_per_thing, config.other_phrases)
     names = [p.noun if i < 17 else dressed(p.noun, rng) for i, p in enumerate(phrases)]
+    kind_phrases = book.draw_kinds(rng)
+    kind_names = [dressed(p.noun, rng) for p in kind_phrases]
     scenes, scene_truth = scene_captions(windows.things, book, rng)
     absent = book.draw_absent(rng, config.absent)
-    tokens = sampler.tokens([*names, *absent, *book.generic, *scenes])
+    tokens = sampler.tokens([*names, *absent, *book.generic, *scenes, *kind_names])
     tokens = torch.cat([tokens, sampler.babble(config.babble, rng)])
-    counts = [len(names), len(absent), len(book.generic), len(scenes), config.babble]
-    named, gone, generic, scene, babble = model.encode_text(tokens, normalize=True).split(counts)
-    truth = _region_truth(regions, seen, row, phrases, book)
+    counts = [len(names), len(absent), len(book.generic), len(scenes), len(kind_names)]
+    counts.append(config.babble)
+    named, gone, generic, scene, kinds, babble = model.encode_text(tokens, normalize=True).split(
+        counts
+    )
+    truth = region_truth(regions, seen, row, phrases, book)
     never = torch.full((len(row), len(gone) + len(babble)), FALSE, dtype=truth.dtype)
     cosines = regions.features @ torch.cat([named, gone, babble]).T
     truth = torch.cat([truth, never], dim=1)
+    of_kind = regions.features @ kinds.T
+    kind_truth = _kind_truth(regions, seen, row, kind_phrases, book)
     scale = model.logit_scale.exp()
     whole = F.normalize(features.mean((2, 3)), dim=1)
     parts = {
         "nce": multi_positive_nce(cosines, truth, scale),
+        "kind": config.kind_weight
+        * kinds_apart(of_kind, kind_truth, number[regions.things], scale),
         "margin": config.margin_weight * absolute_margins(cosines, truth),
         "generic": config.generic_weight * generic_level(regions.features @ generic.T),
         "scene": config.scene_weight * multi_positive_nce(whole @ scene.T, scene_truth, scale),

@@ -100,6 +100,7 @@ class PhraseBook:
 
     Attributes:
         present: every phrase the world can show.
+        kinds: class and kind of everything whose kind has words of its own.
         generic: phrases that fit anything a little.
     """
 
@@ -112,6 +113,19 @@ class PhraseBook:
             [i for i, p in enumerate(self.present) if p.truth(thing) == TRUE] for thing in things
         ]
         self.generic = nouns.GENERIC_PHRASES
+        found = {(t.label, t.kind): self._finest(t.label, t.kind) for t in things if t.kind}
+        self._of_kind = {kind: phrases for kind, phrases in found.items() if phrases}
+        self.kinds = tuple(self._of_kind)
+
+    def _finest(self, label: int, kind: str) -> list[Phrase]:
+        """The phrases true of a kind and of the fewest others ("sedan": of taxis, too)."""
+        true = [p for p in self.present if label in p.labels and kind in p.kinds]
+        fewest = min((len(p.kinds) for p in true), default=0)
+        return [p for p in true if len(p.kinds) == fewest]
+
+    def draw_kinds(self, rng: np.random.Generator) -> list[Phrase]:
+        """One wording of every kind, in the order of ``kinds``."""
+        return [phrases[rng.integers(len(phrases))] for phrases in self._of_kind.values()]
 
     def draw(
         self, seen: Sequence[int], rng: np.random.Generator, per_thing: int, others: int

@@ -78,41 +78,45 @@ def patch_things(
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """Where to look for each class: some pixels of it in every view that shows it.
+    """Where to look for each kind of a class: some pixels of it in every view that shows it.
 
     Attributes:
-        by_class: per class that occurs, (P, 3) view, row and column of pixels.
-        chances: of each of them to be looked at.
+        by_kind: per kind that occurs, (P, 3) view, row and column of pixels; the things of a
+            class whose kind nobody knows count as one kind.
+        chances: of each of them to be looked at; the kinds of a class share its chance evenly.
     """
 
-    by_class: tuple[Int[np.ndarray, "_ 3"], ...]
+    by_kind: tuple[Int[np.ndarray, "_ 3"], ...]
     chances: Float[np.ndarray, " L"]
 
     @classmethod
     def of(cls, views: Views, per_view: int = 4, seed: int = 0) -> "Places":
-        """Draw a few pixels of every class from every view."""
+        """Draw a few pixels of every kind from every view."""
         rng = np.random.default_rng(seed)
-        labels = np.array([thing.label for thing in views.table])
+        kinds = list(dict.fromkeys((thing.label, thing.kind) for thing in views.table))
+        number = np.array([kinds.index((thing.label, thing.kind)) for thing in views.table])
         found: dict[int, list[tuple[int, int, int]]] = {}
         for view, things in enumerate(views.things):
-            shown = labels[things].ravel()
+            shown = number[things].ravel()
             order = rng.permutation(shown.size)
             shuffled = shown[order]
-            for label in np.unique(shown).tolist():
-                for pixel in order[np.flatnonzero(shuffled == label)[:per_view]].tolist():
+            for kind in np.unique(shown).tolist():
+                for pixel in order[np.flatnonzero(shuffled == kind)[:per_view]].tolist():
                     row, col = divmod(pixel, things.shape[1])
-                    found.setdefault(label, []).append((view, row, col))
+                    found.setdefault(kind, []).append((view, row, col))
         hard = {OCC3D_CLASSES.index(name) for name in _HARD}
-        weights = np.array([_HARD_WEIGHT if label in hard else 1.0 for label in found])
+        labels = [kinds[kind][0] for kind in found]
+        share = np.array([labels.count(label) for label in labels])
+        weights = np.array([_HARD_WEIGHT if label in hard else 1.0 for label in labels]) / share
         pixels = tuple(np.array(places) for places in found.values())
         return cls(pixels, weights / weights.sum())
 
     def draw(self, count: int, views: int, rng: np.random.Generator) -> Int[np.ndarray, "B 3"]:
-        """Half pixels of classes drawn by chance, half views drawn evenly (row and column -1)."""
+        """Half pixels of kinds drawn by chance, half views drawn evenly (row and column -1)."""
         chosen = np.full((count, 3), -1)
         chosen[:, 0] = rng.integers(views, size=count)
         for i in range(count // 2):
-            pixels = self.by_class[rng.choice(len(self.by_class), p=self.chances)]
+            pixels = self.by_kind[rng.choice(len(self.by_kind), p=self.chances)]
             chosen[i] = pixels[rng.integers(len(pixels))]
         return chosen
 

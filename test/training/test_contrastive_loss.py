@@ -12,6 +12,7 @@ from distillnerf_ros.training.contrastive_loss import (
     TRUE_COSINE,
     absolute_margins,
     generic_level,
+    kinds_apart,
     multi_positive_nce,
 )
 from distillnerf_ros.training.phrases import FALSE, TRUE, UNKNOWN
@@ -68,3 +69,30 @@ def test_margins_vanish_outside_and_are_squared_inside() -> None:
 def test_generic_phrases_are_held_at_their_level() -> None:
     assert generic_level(torch.full((3, 2), GENERIC_COSINE)).item() == 0
     assert generic_level(torch.full((3, 2), GENERIC_COSINE + 0.1)).item() == pytest.approx(0.01)
+
+
+def test_kinds_of_a_class_compete_and_count_alike() -> None:
+    truth = torch.tensor(
+        [
+            [TRUE, FALSE, FALSE, UNKNOWN],
+            [TRUE, FALSE, FALSE, UNKNOWN],
+            [TRUE, TRUE, FALSE, UNKNOWN],  # a taxi is a sedan
+            [UNKNOWN, UNKNOWN, UNKNOWN, TRUE],  # of a class with one kind
+            [UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN],
+        ],
+        dtype=torch.int8,
+    )
+    cosines = torch.rand(5, 4, generator=torch.Generator().manual_seed(0))
+    kind = torch.tensor([0, 0, 1, 3, -1])
+    powers = (8.0 * cosines.double()).exp()
+    first = [-math.log(p[0] / (p[0] + p[1] + p[2])) for p in powers[:2]]
+    p = powers[2]
+    taxi = -(math.log(p[0] / (p[0] + p[2])) + math.log(p[1] / (p[1] + p[2]))) / 2
+    expected = (sum(first) / 2 + taxi + 0.0) / 3
+    assert kinds_apart(cosines, truth, kind, torch.tensor(8.0)).item() == pytest.approx(expected)
+
+
+def test_no_kinds_cost_nothing() -> None:
+    empty = torch.zeros(3, 0)
+    loss = kinds_apart(empty, empty.to(torch.int8), torch.full((3,), -1), torch.tensor(8.0))
+    assert loss.item() == 0

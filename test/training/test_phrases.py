@@ -101,3 +101,13 @@ def test_dressed_texts_keep_the_noun() -> None:
 )
 def test_plural(noun: str, expected: str) -> None:
     assert plural(noun) == expected
+
+
+def test_every_kind_is_named_by_what_is_true_of_the_fewest() -> None:
+    book = PhraseBook([Thing(CAR, k) for k in ("taxi", "delivery van", "sedan")] + [Thing(CAR)])
+    assert book.kinds == ((CAR, "taxi"), (CAR, "delivery van"), (CAR, "sedan"))
+    drawn = [book.draw_kinds(np.random.default_rng(seed)) for seed in range(40)]
+    assert {p.noun for p, _, _ in drawn} >= {"taxi", "cab"}
+    assert {p.noun for _, p, _ in drawn} >= {"delivery van", "courier van"}
+    assert all(p.kinds == {"taxi"} for p, _, _ in drawn)
+    assert all(p.kinds >= {"sedan"} for _, _, p in drawn)

@@ -87,7 +87,7 @@ def test_windows_hold_the_pixel_they_are_drawn_for() -> None:
     things[1, 30:32, 60:64] = 2
     views = Views(np.zeros((2, 32, 64, 3), np.uint8), things, TABLE)
     places, rng = Places.of(views), np.random.default_rng(0)
-    assert sorted(len(pixels) for pixels in places.by_class) == [4, 8]
+    assert sorted(len(pixels) for pixels in places.by_kind) == [4, 8]
     drawn = places.draw(40, 2, rng)
     on_person = drawn[(drawn[:, 1] >= 30) & (drawn[:, 2] >= 60)]
     assert len(on_person) > 3
@@ -102,3 +102,14 @@ def test_what_is_hard_to_tell_is_looked_at_more_often() -> None:
     drawn = Places.of(views).draw(4000, 1, np.random.default_rng(0))[:2000]
     on_person = (drawn[:, 1] >= 30) & (drawn[:, 2] >= 60)
     assert on_person.mean() == pytest.approx(0.75, abs=0.03)
+
+
+def test_kinds_of_a_class_are_looked_at_alike() -> None:
+    things = np.zeros((1, 32, 64), np.int16)
+    things[0, :16] = 1  # another kind of the same class, and there are two classes
+    things[0, 30:32, 60:64] = 2
+    table = (Thing(4, "sedan"), Thing(4, "delivery van"), Thing(0))
+    views = Views(np.zeros((1, 32, 64, 3), np.uint8), things, table)
+    drawn = Places.of(views).draw(4000, 1, np.random.default_rng(0))[:2000]
+    shown = things[0, drawn[:, 1], drawn[:, 2]]
+    assert np.bincount(shown) / 2000 == pytest.approx([0.25, 0.25, 0.5], abs=0.03)

@@ -160,18 +160,24 @@ def region_truth(
     return truth.masked_fill((truth == FALSE) & near & glimpsed, UNKNOWN)
 
 
-def _kind_truth(
-    regions: Regions,
-    seen: Int[Tensor, " T"],
-    row: Int[Tensor, " S"],
-    phrases: Sequence[Phrase],
-    book: PhraseBook,
-) -> Int[Tensor, "S K"]:
-    """Truth of one phrase per kind; UNKNOWN for other classes, and for glimpses."""
+def _kind_loss(
+    model: Any, regions: Regions, sampler: TextSampler, rng: np.random.Generator
+) -> Float[Tensor, ""]:
+    """How far the kinds of each class are told apart, where enough of a thing is seen."""
+    book = sampler.book
+    if not book.kinds:
+        return regions.features.new_zeros(())
+    phrases = book.draw_kinds(rng)
+    texts = model.encode_text(
+        sampler.tokens([dressed(p.noun, rng) for p in phrases]), normalize=True
+    )
+    seen, row = regions.things.unique(return_inverse=True)
     truth = torch.from_numpy(book.truths(seen.tolist(), phrases))[row]
     near = torch.from_numpy(book.within_class(seen.tolist(), phrases))[row]
-    glimpsed = (regions.shown < KIND_PATCHES)[:, None]
-    return truth.masked_fill(glimpsed | ~near, UNKNOWN)
+    asked = near & (regions.shown >= KIND_PATCHES)[:, None]
+    kind = torch.tensor(book.kind_of)[regions.things]
+    cosines = regions.features @ texts.T
+    return kinds_apart(cosines, truth.masked_fill(~asked, UNKNOWN), kind, model.logit_scale.exp())
 
 
 def step_loss(
@@ -195,35 +201,25 @@ def step_loss(
     ):
         features = dense.unnormalised(windows.images, positions).float()
     labels = torch.tensor([thing.label for thing in book.things])
-    places = {kind: number for number, kind in enumerate(book.kinds)}
-    number = torch.tensor([places.get((thing.label, thing.kind), -1) for thing in book.things])
     regions = region_features(features, windows.things, labels, config.patches)
     seen, row = regions.things.unique(return_inverse=True)
     phrases = book.draw(seen.tolist(), rng, config.phrases_per_thing, config.other_phrases)
     names = [p.noun if i < 17 else dressed(p.noun, rng) for i, p in enumerate(phrases)]
-    kind_phrases = book.draw_kinds(rng)
-    kind_names = [dressed(p.noun, rng) for p in kind_phrases]
     scenes, scene_truth = scene_captions(windows.things, book, rng)
     absent = book.draw_absent(rng, config.absent)
-    tokens = sampler.tokens([*names, *absent, *book.generic, *scenes, *kind_names])
+    tokens = sampler.tokens([*names, *absent, *book.generic, *scenes])
     tokens = torch.cat([tokens, sampler.babble(config.babble, rng)])
-    counts = [len(names), len(absent), len(book.generic), len(scenes), len(kind_names)]
-    counts.append(config.babble)
-    named, gone, generic, scene, kinds, babble = model.encode_text(tokens, normalize=True).split(
-        counts
-    )
+    counts = [len(names), len(absent), len(book.generic), len(scenes), config.babble]
+    named, gone, generic, scene, babble = model.encode_text(tokens, normalize=True).split(counts)
     truth = region_truth(regions, seen, row, phrases, book)
     never = torch.full((len(row), len(gone) + len(babble)), FALSE, dtype=truth.dtype)
     cosines = regions.features @ torch.cat([named, gone, babble]).T
     truth = torch.cat([truth, never], dim=1)
-    of_kind = regions.features @ kinds.T
-    kind_truth = _kind_truth(regions, seen, row, kind_phrases, book)
     scale = model.logit_scale.exp()
     whole = F.normalize(features.mean((2, 3)), dim=1)
     parts = {
         "nce": multi_positive_nce(cosines, truth, scale),
-        "kind": config.kind_weight
-        * kinds_apart(of_kind, kind_truth, number[regions.things], scale),
+        "kind": config.kind_weight * _kind_loss(model, regions, sampler, rng),
         "margin": config.margin_weight * absolute_margins(cosines, truth),
         "generic": config.generic_weight * generic_level(regions.features @ generic.T),
         "scene": config.scene_weight * multi_positive_nce(whole @ scene.T, scene_truth, scale),

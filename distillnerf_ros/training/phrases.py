@@ -101,6 +101,7 @@ class PhraseBook:
     Attributes:
         present: every phrase the world can show.
         kinds: class and kind of everything whose kind has words of its own.
+        kind_of: index into ``kinds`` of each thing, -1 for those without.
         generic: phrases that fit anything a little.
     """
 
@@ -116,6 +117,8 @@ class PhraseBook:
         found = {(t.label, t.kind): self._finest(t.label, t.kind) for t in things if t.kind}
         self._of_kind = {kind: phrases for kind, phrases in found.items() if phrases}
         self.kinds = tuple(self._of_kind)
+        numbers = {kind: number for number, kind in enumerate(self.kinds)}
+        self.kind_of = tuple(numbers.get((t.label, t.kind), -1) for t in things)
 
     def _finest(self, label: int, kind: str) -> list[Phrase]:
         """The phrases true of a kind and of the fewest others ("sedan": of taxis, too)."""

@@ -106,6 +106,7 @@ def test_plural(noun: str, expected: str) -> None:
 def test_every_kind_is_named_by_what_is_true_of_the_fewest() -> None:
     book = PhraseBook([Thing(CAR, k) for k in ("taxi", "delivery van", "sedan")] + [Thing(CAR)])
     assert book.kinds == ((CAR, "taxi"), (CAR, "delivery van"), (CAR, "sedan"))
+    assert book.kind_of == (0, 1, 2, -1)
     drawn = [book.draw_kinds(np.random.default_rng(seed)) for seed in range(40)]
     assert {p.noun for p, _, _ in drawn} >= {"taxi", "cab"}
     assert {p.noun for _, p, _ in drawn} >= {"delivery van", "courier van"}

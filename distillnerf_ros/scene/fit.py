@@ -132,8 +132,8 @@ def run(args: argparse.Namespace) -> int:
     device = resolve_device(args.device)
     masks = args.sky
     if args.sky_by is not None:
-        finder, find = sky_finder(args.sky_by, device)
-        masks = args.out / f"sky-{finder}"
+        name, find = sky_finder(args.sky_by, device)
+        masks = args.out / f"sky-{name}"
         write_sky_masks(nusc, scene, size, find, masks)
     log = read_log(nusc, scene, size, args.hold_out, masks)
     if log.sweeps is None:

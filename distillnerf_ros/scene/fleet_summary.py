@@ -28,7 +28,7 @@ def report(
     """
     content = write_summary(out, tasks, outcomes)
     if copy is not None:
-        write_whole(copy, json.dumps(content, indent=1))
+        write_whole(copy, json.dumps(content, indent=1).encode())
     print(table(content), end="")
     return 0 if content["done"] == content["total"] else EXIT_INCOMPLETE
 
@@ -58,8 +58,8 @@ def write_summary(out: Path, tasks: Sequence[Task], outcomes: Sequence[Outcome])
     }
     done = [outcome.figures for outcome in outcomes if outcome.figures is not None]
     content = {"done": len(done), "total": len(tasks), "mean": _means(done), "scenes": scenes}
-    write_whole(out / "summary.json", json.dumps(content, indent=1))
-    write_whole(out / "summary.md", table(content))
+    write_whole(out / "summary.json", json.dumps(content, indent=1).encode())
+    write_whole(out / "summary.md", table(content).encode())
     return content
 
 

@@ -121,7 +121,7 @@ def _do(task: Task, threads: int) -> Outcome:
         raise SceneError(f"ended with status {status}; see {task.folder / 'log.txt'}")
     figures = _read_figures(task.arguments.get("json"))
     done = {"asked": task.asked, "figures": figures}
-    write_whole(task.folder / "done.json", json.dumps(done, indent=1))
+    write_whole(task.folder / "done.json", json.dumps(done, indent=1).encode())
     note(task.folder, "finish")
     return Outcome(task.name, figures)
 
@@ -259,7 +259,7 @@ def _log(folder: Path) -> Iterator[None]:
                 raise
 
 
-def write_whole(file: Path, text: str) -> None:
+def write_whole(file: Path, content: bytes) -> None:
     """Write a file that appears whole or not at all.
 
     Raises:
@@ -267,8 +267,9 @@ def write_whole(file: Path, text: str) -> None:
     """
     part = file.with_suffix(f".{os.getpid()}.part")
     try:
-        part.write_text(text)
+        part.write_bytes(content)
         os.replace(part, file)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise SceneError(f"{file} cannot be written: {error}") from error

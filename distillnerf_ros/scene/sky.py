@@ -1,7 +1,5 @@
 """Where the sky is in the images of a log: what an OpenCLIP model says, as masks in a folder."""
 
-import contextlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from distillnerf_ros.data.nuscenes import NuScenes
 from distillnerf_ros.device import multiplies_bfloat16
 from distillnerf_ros.errors import DatasetError, ImageError, SceneError
 from distillnerf_ros.query.text import DEFAULT_NEGATIVES, embed_prompts, relevancy
+from distillnerf_ros.scene.fleet_task import write_whole
 from distillnerf_ros.teachers.dense import fingerprint, load_dense
 from distillnerf_ros.teachers.open_clip import TextTower
 
@@ -85,6 +84,10 @@ def write_sky_masks(
     large = ENLARGE * image_size[0], ENLARGE * image_size[1]
     records = nuscenes.sensor_records(nusc, scene)
     shots = [record for record in records if record["channel"] in CAMERA_NAMES]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SceneError(f"{folder} cannot be made: {error}") from error
     missing = [r for r in shots if not (folder / f"{r['token']}.png").is_file()]
     for record in tqdm(missing, desc="sky", unit="image", disable=not missing):
         path = nuscenes.sensor_path(nusc, record)
@@ -94,19 +97,7 @@ def write_sky_masks(
             continue
         image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
         encoded = cv2.imencode(".png", mask_of(find(image), image_size))[1]
-        _write(folder / f"{record['token']}.png", encoded.tobytes())
-
-
-def _write(file: Path, content: bytes) -> None:
-    part = file.with_suffix(".part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, file)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise SceneError(f"{file} cannot be written: {error}") from error
+        write_whole(folder / f"{record['token']}.png", encoded.tobytes())
 
 
 def read_sky_masks(

@@ -263,8 +263,8 @@ def fit_components(dense: DenseClip, views: Views, components: int, seed: int) -
     height, width = (
         size // p * p for size, p in zip(views.things.shape[1:], dense.patch, strict=True)
     )
-    kinds = list(dict.fromkeys((thing.label, thing.kind) for thing in views.table))
-    number = torch.tensor([kinds.index((thing.label, thing.kind)) for thing in views.table])
+    kinds, numbers = views.kinds()
+    number = torch.from_numpy(numbers)
     label = torch.tensor([label for label, _ in kinds])
     features, kind = [], []
     for view in torch.randperm(len(views.images))[:_VIEWS_FOR_COMPONENTS].tolist():

@@ -35,6 +35,12 @@ class Views:
     things: Int[np.ndarray, "V H W"]
     table: tuple[Thing, ...]
 
+    def kinds(self) -> tuple[tuple[tuple[int, str], ...], Int[np.ndarray, " T"]]:
+        """Every class and kind that occurs, and which of them each thing of the table is."""
+        pairs = [(thing.label, thing.kind) for thing in self.table]
+        numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
+        return tuple(numbers), np.array([numbers[pair] for pair in pairs])
+
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
@@ -93,8 +99,7 @@ class Places:
     def of(cls, views: Views, per_view: int = 4, seed: int = 0) -> "Places":
         """Draw a few pixels of every kind from every view."""
         rng = np.random.default_rng(seed)
-        kinds = list(dict.fromkeys((thing.label, thing.kind) for thing in views.table))
-        number = np.array([kinds.index((thing.label, thing.kind)) for thing in views.table])
+        kinds, number = views.kinds()
         found: dict[int, list[tuple[int, int, int]]] = {}
         for view, things in enumerate(views.things):
             shown = number[things].ravel()

@@ -1,5 +1,7 @@
 """Masks of the sky: what an OpenCLIP model says becomes three values in a folder."""
 
+import errno
+
 import cv2
 import numpy as np
 import pytest
@@ -72,10 +74,17 @@ def test_a_damaged_image_gets_no_mask(fake_nusc, tmp_path) -> None:
     assert list(tmp_path.glob("*.png"))
 
 
-def test_what_cannot_be_written_is_said(fake_nusc, tmp_path) -> None:
+def test_what_cannot_be_written_is_said(fake_nusc, tmp_path, monkeypatch) -> None:
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(SceneError, match="cannot be written"):
+    with pytest.raises(SceneError, match="cannot be made"):
         sky.write_sky_masks(fake_nusc, fake_nusc.scene[0], SIZE, all_sky, tmp_path / "file")
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(SceneError, match=r"cannot be written: .*No space left"):
+        sky.write_sky_masks(fake_nusc, fake_nusc.scene[0], SIZE, all_sky, tmp_path / "sky")
+    assert not list((tmp_path / "sky").iterdir())
 
 
 def test_masks_of_somebody_else_are_read_and_missing_ones_named(tmp_path) -> None:

@@ -82,14 +82,18 @@ def test_kinds_of_a_class_compete_and_count_alike() -> None:
         ],
         dtype=torch.int8,
     )
-    cosines = torch.rand(5, 4, generator=torch.Generator().manual_seed(0))
+    cosines = torch.rand(5, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
     kind = torch.tensor([0, 0, 1, 3, -1])
-    powers = (8.0 * cosines.double()).exp()
+    powers = (8.0 * cosines.detach().double()).exp()
     first = [-math.log(p[0] / (p[0] + p[1] + p[2])) for p in powers[:2]]
     p = powers[2]
     taxi = -(math.log(p[0] / (p[0] + p[2])) + math.log(p[1] / (p[1] + p[2]))) / 2
     expected = (sum(first) / 2 + taxi + 0.0) / 3
-    assert kinds_apart(cosines, truth, kind, torch.tensor(8.0)).item() == pytest.approx(expected)
+    loss = kinds_apart(cosines, truth, kind, torch.tensor(8.0))
+    assert loss.item() == pytest.approx(expected)
+    loss.backward()
+    assert cosines.grad.isfinite().all()
+    assert not cosines.grad[3:].any()
 
 
 def test_no_kinds_cost_nothing() -> None:

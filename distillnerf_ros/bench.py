@@ -17,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from distillnerf_ros.cameras import CAMERA_NAMES
+from distillnerf_ros.cameras.pixels import k_to_opencv
 from distillnerf_ros.errors import ConfigError
 from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.training.evaluate import write_json
@@ -173,7 +174,7 @@ def _one_frame(
     with watch.stage("decode"):
         inputs = []
         for name, image in arrived.items():
-            matrix = tuple(glance.intrinsics[name].ravel().tolist())
+            matrix = tuple(k_to_opencv(glance.intrinsics[name]).ravel().tolist())
             calibration = Calibration(matrix, glance.size, (), "")
             inputs.append(CameraInput(name, image, calibration, glance.poses[name]))
         rig = prepare_glance(CAMERA_NAMES, inputs, pipeline.image_size, pool).rig

@@ -12,6 +12,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = Path(get_package_share_directory("distillnerf_ros"))
 
@@ -32,14 +33,15 @@ PARAMETERS = {
 """Parameters of the node that have a launch argument; where it is empty, params_file counts."""
 
 
-def launch_node(context: LaunchContext) -> list[Node]:
-    overrides = {"use_sim_time": yaml.safe_load(value_of("use_sim_time", context))}
-    for name in PARAMETERS:
-        if text := value_of(name, context):
-            value = "" if (name, text) == ("fixed_frame", "none") else yaml.safe_load(text)
-            overrides[name] = value
-    if "query_threshold" in overrides:
-        overrides["query_threshold"] = float(overrides["query_threshold"])
+LISTS = ("cameras", "queries")
+
+
+def launch_nodes(context: LaunchContext) -> list[Node]:
+    overrides = {
+        name: parameter_value(name, text)
+        for name in (*PARAMETERS, "use_sim_time")
+        if (text := value_of(name, context))
+    }
     node = Node(
         package="distillnerf_ros",
         executable="distillnerf_node",
@@ -50,7 +52,28 @@ def launch_node(context: LaunchContext) -> list[Node]:
         output="screen",
         emulate_tty=True,
     )
-    return [node]
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        arguments=["-d", LaunchConfiguration("rviz_config")],
+        parameters=[{name: overrides[name] for name in ("use_sim_time",) if name in overrides}],
+        condition=IfCondition(LaunchConfiguration("rviz")),
+    )
+    return [node, rviz]
+
+
+def parameter_value(name: str, text: str) -> bool | float | list[str] | ParameterValue:
+    if name in LISTS:
+        said = yaml.safe_load(text)
+        texts = said if isinstance(said, list) else [text]
+        return [str(entry) for entry in texts] or [""]  # ROS has no empty list of unknown type
+    if name in ("autostart", "use_sim_time"):
+        return text.lower() in ("true", "1")
+    if name == "query_threshold":
+        return float(text)
+    if (name, text) == ("fixed_frame", "none"):
+        text = ""
+    return ParameterValue(text, value_type=str)  # else launch reads {camera} as YAML
 
 
 def value_of(name: str, context: LaunchContext) -> str:
@@ -58,17 +81,10 @@ def value_of(name: str, context: LaunchContext) -> str:
 
 
 def generate_launch_description() -> LaunchDescription:
-    rviz = Node(
-        package="rviz2",
-        executable="rviz2",
-        arguments=["-d", LaunchConfiguration("rviz_config")],
-        parameters=[{"use_sim_time": LaunchConfiguration("use_sim_time")}],
-        condition=IfCondition(LaunchConfiguration("rviz")),
-    )
     arguments = {
         "params_file": (str(SHARE / "config" / "distillnerf.yaml"), "YAML file of parameters"),
         "namespace": ("", "namespace of the node"),
-        "use_sim_time": ("false", "follow /clock (bags, simulators)"),
+        "use_sim_time": ("", "follow /clock (bags, simulators); empty: from params_file"),
         "log_level": ("info", "debug, info, warn or error"),
         "rviz": ("false", "start RViz"),
         "rviz_config": (str(SHARE / "config" / "distillnerf.rviz"), "RViz configuration"),
@@ -78,4 +94,4 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(name, default_value=default, description=text)
         for name, (default, text) in arguments.items()
     ]
-    return LaunchDescription([*declared, OpaqueFunction(function=launch_node), rviz])
+    return LaunchDescription([*declared, OpaqueFunction(function=launch_nodes)])

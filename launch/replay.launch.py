@@ -3,8 +3,10 @@
 ros2 launch distillnerf_ros replay.launch.py bag:=scene-0061_bag rviz:=true loop:=true
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
+import yaml
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
@@ -21,6 +23,8 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from distillnerf_ros.ros.parameters import from_values
+
 SHARE = Path(get_package_share_directory("distillnerf_ros"))
 
 
@@ -32,8 +36,11 @@ def launch_player(context: LaunchContext) -> list[Node | RegisterEventHandler]:
     options += ["--clock", value_of("clock")]
     if value_of("loop").lower() in ("true", "1"):
         options.append("--loop")
-    if value_of("wait_for"):
-        options += ["--wait-for", *value_of("wait_for").split()]
+    topics = value_of("wait_for")
+    if topics == "auto":
+        topics = first_image_topic(value_of)
+    if topics:
+        options += ["--wait-for", *topics.split()]
     player = Node(
         package="distillnerf_ros",
         executable="nuscenes_replay",
@@ -49,6 +56,15 @@ def launch_player(context: LaunchContext) -> list[Node | RegisterEventHandler]:
     return [at_end, player]
 
 
+def first_image_topic(value_of: Callable[[str], str]) -> str:
+    names = ("cameras", "camera_preset", "image_topic", "image_type")
+    given = {name: text for name in names if (text := value_of(name))}
+    if "cameras" in given:
+        given["cameras"] = yaml.safe_load(given["cameras"])
+    parameters = from_values(given)
+    return parameters.camera_topics(parameters.cameras[0])[0]
+
+
 def generate_launch_description() -> LaunchDescription:
     arguments = {
         "bag": (None, "rosbag2 folder, or a single .mcap or .db3 file"),
@@ -57,9 +73,10 @@ def generate_launch_description() -> LaunchDescription:
         "loop": ("false", "start over at the end"),
         "clock": ("100.0", "rate of /clock in Hz"),
         "wait_for": (
-            "/CAM_FRONT/image_rect_compressed",
+            "auto",
             "topics, separated by blanks, that need a subscriber before the bag starts: the node "
-            "subscribes once its model is loaded",
+            "subscribes once its model is loaded; auto: the first camera's images, by cameras, "
+            "camera_preset and image_topic",
         ),
         "exit_at_end": ("false", "stop everything when the bag ends"),
     }

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from distillnerf_ros.cameras.pixels import k_to_opencv
+
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 else:
@@ -82,8 +84,12 @@ def compressed_image(stamp_ns: int, frame: str, jpeg: bytes) -> bytes:
 def camera_info(
     stamp_ns: int, frame: str, image_size: tuple[int, int], k: Float[np.ndarray, "3 3"]
 ) -> bytes:
-    """CameraInfo of a rectified image (height, width): no distortion, R = I, P = [K | 0]."""
+    """CameraInfo of a rectified image (height, width): no distortion, R = I, P = [K | 0].
+
+    ``k`` is in this package's pixels, the message counts pixel centres from 0.
+    """
     height, width = image_size
+    k = k_to_opencv(k)
     projection = np.concatenate([k, np.zeros((3, 1))], axis=1)
     whole_image = _new("sensor_msgs/msg/RegionOfInterest", 0, 0, 0, 0, False)
     message = _new(

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 
 from distillnerf_ros.cameras import CAMERA_NAMES, CameraRig
+from distillnerf_ros.cameras.pixels import k_from_opencv
 from distillnerf_ros.cameras.rig import scale_intrinsics
 from distillnerf_ros.cameras.transforms import invert_rigid, matrix_from_quaternion
 from distillnerf_ros.data.categories import OCC3D_FROM_CATEGORY
@@ -215,9 +216,9 @@ def ego_from_sensor(nusc: NuScenes, record: dict[str, Any]) -> np.ndarray:
 
 
 def intrinsics(nusc: NuScenes, record: dict[str, Any]) -> np.ndarray:
-    """(3, 3) float64 pinhole matrix of a camera record, in pixels of the stored image."""
+    """(3, 3) float64 pinhole matrix of a camera record, in this package's pixels of its image."""
     sensor = nusc.get("calibrated_sensor", record["calibrated_sensor_token"])
-    return np.asarray(sensor["camera_intrinsic"], np.float64).reshape(3, 3)
+    return k_from_opencv(np.asarray(sensor["camera_intrinsic"], np.float64).reshape(3, 3))
 
 
 def reference_record(nusc: NuScenes, sample_token: str) -> dict[str, Any]:

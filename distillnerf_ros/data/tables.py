@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from distillnerf_ros.cameras import CAMERA_NAMES
+from distillnerf_ros.cameras.pixels import k_to_opencv
 from distillnerf_ros.data.categories import LIDARSEG_CATEGORIES
 
 Row = dict[str, Any]
@@ -121,13 +122,16 @@ class SceneTables:
         ego_from_sensor: Float[np.ndarray, "4 4"],
         intrinsics: Float[np.ndarray, "3 3"] | None = None,
     ) -> None:
-        """Add the calibration of one sensor; only cameras have intrinsics."""
+        """Add the calibration of one sensor; only cameras have intrinsics.
+
+        They come in this package's pixels; tables count pixel centres from 0, as the devkit draws.
+        """
         self.rows["calibrated_sensor"].append(
             {
                 "token": token("calibrated_sensor", self.name, channel),
                 "sensor_token": token("sensor", channel),
                 **pose_fields(ego_from_sensor),
-                "camera_intrinsic": [] if intrinsics is None else intrinsics.tolist(),
+                "camera_intrinsic": [] if intrinsics is None else k_to_opencv(intrinsics).tolist(),
             }
         )
 

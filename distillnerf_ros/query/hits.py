@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -45,3 +46,9 @@ class Hits:
     probability: Float[Tensor, " P"]
     clusters: tuple[Cluster, ...]
     best: Float[Tensor, " Q"]
+
+    @classmethod
+    def none(cls) -> "Hits":
+        """What there is where nothing is asked."""
+        zero = torch.zeros(0)
+        return cls((), zero.reshape(0, 3), zero.reshape(0, 0), zero, (), zero)

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float64, UInt8
 
 from distillnerf_ros.cameras import CameraRig
+from distillnerf_ros.cameras.pixels import k_from_opencv, k_to_opencv
 from distillnerf_ros.data.jpeg import decode_jpeg, jpeg_size
 from distillnerf_ros.errors import CalibrationError, DistillNerfError, ImageError
 
@@ -51,7 +52,8 @@ class Calibration:
     """A checked pinhole calibration, hashable so that rectification maps can be cached.
 
     Attributes:
-        matrix: the nine entries of K, row by row, in pixels of an image of ``size``.
+        matrix: the nine entries of K, row by row, in pixels of an image of ``size``; pixel centres
+            count from 0, as in every CameraInfo.
         size: height and width in pixels that ``matrix`` belongs to; (0, 0): those of the image.
         distortion: coefficients in OpenCV's order, empty for a rectified image.
         model: distortion model as in sensor_msgs/CameraInfo.
@@ -63,10 +65,13 @@ class Calibration:
     model: str
 
     def k(self, size: tuple[int, int], full_size: tuple[int, int]) -> Float64[np.ndarray, "3 3"]:
-        """K in pixels of an image resized to ``size`` from ``full_size`` (heights and widths)."""
+        """K of an image resized to ``size`` from ``full_size`` (heights and widths).
+
+        In pixels of this package, whose first centre is (0.5, 0.5).
+        """
         own = self.size if all(self.size) else full_size
         scale = np.array([size[1] / own[1], size[0] / own[0], 1.0])
-        return np.array(self.matrix).reshape(3, 3) * scale[:, None]
+        return k_from_opencv(np.array(self.matrix).reshape(3, 3)) * scale[:, None]
 
     def check_image(self, full_size: tuple[int, int], camera: str) -> None:
         """Refuse an image whose shape contradicts the calibration.
@@ -100,10 +105,12 @@ def calibration_from_info(info: Any, rectify: bool, camera: str) -> Calibration:
     projection = np.array(info.p, dtype=np.float64).reshape(3, 4)[:, :3]
     use_projection = not rectify and np.isfinite(projection).all() and projection[0, 0] > 0
     matrix = projection if use_projection else np.array(info.k, dtype=np.float64).reshape(3, 3)
-    if not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+    pinhole = matrix[[1, 2, 2, 2], [0, 0, 1, 2]].tolist() == [0, 0, 0, 1]
+    if not (np.isfinite(matrix).all() and pinhole and matrix[0, 0] > 0 and matrix[1, 1] > 0):
         raise CalibrationError(
-            f"{camera}: camera_info has k = {np.array(info.k).tolist()}; expected finite values "
-            "with positive focal lengths: calibrate the camera, or fix what publishes camera_info"
+            f"{camera}: camera_info has {'p' if use_projection else 'k'} = "
+            f"{matrix.ravel().tolist()}; expected [fx, s, cx, 0, fy, cy, 0, 0, 1], finite with "
+            "positive focal lengths: calibrate the camera, or fix what publishes camera_info"
         )
     matrix = matrix.copy()
     size = (int(info.height), int(info.width))
@@ -133,9 +140,7 @@ def rectification_maps(
     calibration: Calibration, size: tuple[int, int], full_size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """OpenCV maps that undistort an image of ``size`` and keep its K."""
-    k = calibration.k(size, full_size)
-    k_cv = k.copy()
-    k_cv[:2, 2] -= 0.5  # OpenCV counts pixel centres from 0, this package from 0.5
+    k_cv = k_to_opencv(calibration.k(size, full_size))
     coefficients = np.array(calibration.distortion)
     shape = (size[1], size[0])
     if calibration.model in ("equidistant", "fisheye"):

@@ -19,6 +19,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from distillnerf_ros.cameras.pixels import k_to_opencv
 from distillnerf_ros.query.hits import Hits
 from distillnerf_ros.query.occupancy import Occupancy
 from distillnerf_ros.taxonomy import OCC3D_CLASSES, OCC3D_COLORS
@@ -102,7 +103,11 @@ def _to_bytes(values: np.ndarray) -> np.ndarray:
 def camera_info(
     k: Float[np.ndarray, "3 3"], image_size: tuple[int, int], header: Header
 ) -> CameraInfo:
-    """CameraInfo of a rectified image (height, width): no distortion, R = I, P = [K | 0]."""
+    """CameraInfo of a rectified image (height, width): no distortion, R = I, P = [K | 0].
+
+    ``k`` is in this package's pixels, the message counts pixel centres from 0.
+    """
+    k = k_to_opencv(k)
     message = CameraInfo(header=header, height=image_size[0], width=image_size[1])
     message.distortion_model = "plumb_bob"
     message.d = [0.0] * 5
@@ -220,7 +225,7 @@ def cluster_messages(hits: Hits) -> list[ClusterMsg]:
 
 def hit_markers(hits: Hits, header: Header) -> MarkerArray:
     """A box and a caption per cluster; the first marker deletes those of the last frame."""
-    markers = no_markers(header).markers
+    markers = [Marker(header=header, action=Marker.DELETEALL)]
     for index, cluster in enumerate(hits.clusters):
         color = prompt_color(cluster.prompt, len(hits.prompts))
         box = Marker(header=header, ns="boxes", id=index, type=Marker.CUBE, action=Marker.ADD)
@@ -239,11 +244,6 @@ def hit_markers(hits: Hits, header: Header) -> MarkerArray:
         text.text = f"{hits.prompts[cluster.prompt]} {cluster.score:.2f}"
         markers += [box, text]
     return MarkerArray(markers=markers)
-
-
-def no_markers(header: Header) -> MarkerArray:
-    """Deletes all markers."""
-    return MarkerArray(markers=[Marker(header=header, action=Marker.DELETEALL)])
 
 
 def prompt_color(prompt: int, prompts: int) -> tuple[float, float, float]:

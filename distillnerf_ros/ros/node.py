@@ -12,14 +12,19 @@ import torch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.exceptions import (
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    NameValidationException,
+)
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.validate_topic_name import validate_topic_name
 from std_msgs.msg import String
 from tf2_ros import TransformListener
 
-from distillnerf_ros.errors import DistillNerfError
+from distillnerf_ros.errors import ConfigError, DistillNerfError
 from distillnerf_ros.memory import keep_memory
 from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.ros import parameters as table
@@ -27,7 +32,6 @@ from distillnerf_ros.ros.diagnostics import PERIOD_S, Diagnostics
 from distillnerf_ros.ros.frames import EgoFrames, LoopingBuffer
 from distillnerf_ros.ros.health import Health
 from distillnerf_ros.ros.outputs import Outputs
-from distillnerf_ros.ros.parameters import Parameters
 from distillnerf_ros.ros.perception import Perception
 from distillnerf_ros.ros.services import Services
 from distillnerf_ros.ros.subscriptions import CameraSubscriptions
@@ -54,7 +58,8 @@ def _reported(transition: Transition) -> Transition:
         except DistillNerfError as error:
             node.get_logger().error(f"{transition.__name__[3:]} failed: {error}")
         except Exception:
-            node.get_logger().fatal(traceback.format_exc())
+            if node.context.ok():  # rclpy calls fail with whatever they fail after a signal
+                node.get_logger().fatal(traceback.format_exc())
         return TransitionCallbackReturn.FAILURE
 
     return run
@@ -83,7 +88,6 @@ class DistillNerfNode(LifecycleNode):
         self._spread_s = 0.0
         self._seconds_without_clock = 0
         table.declare(self)
-        self._current = Parameters()
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
     def _warn(self, message: str) -> None:
@@ -95,8 +99,7 @@ class DistillNerfNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read the parameters, subscribe, advertise."""
         current = self._current = table.read(self)
-        topics = {name: current.camera_topics(name)[0] for name in current.cameras}
-        resolved = {name: self.resolve_topic_name(topic) for name, topic in topics.items()}
+        resolved = {name: self._resolved(name) for name in current.cameras}
         self._health = Health(self._warn, resolved)
         buffer = LoopingBuffer(Duration(seconds=TF_CACHE_S))
         self._listener = TransformListener(buffer, self)
@@ -194,6 +197,23 @@ class DistillNerfNode(LifecycleNode):
         for part in (self._questions, self._diagnostics, self._outputs):
             part.close()
 
+    def _resolved(self, camera: str) -> str:
+        """Full image topic of a camera.
+
+        Raises:
+            ConfigError: the parameters make no valid topic name.
+        """
+        image_topic, info_topic, _ = self._current.camera_topics(camera)
+        for topic in (image_topic, info_topic):
+            try:
+                validate_topic_name(topic)
+            except NameValidationException as error:
+                raise ConfigError(
+                    f"{topic!r} is no topic name ({error}); check camera_preset, image_topic and "
+                    "camera_info_topic"
+                ) from error
+        return self.resolve_topic_name(image_topic)
+
     # Callbacks: convert and enqueue, nothing slow -----------------------------------------------
 
     def _on_frame(self, frame: Frame) -> None:
@@ -228,9 +248,14 @@ class DistillNerfNode(LifecycleNode):
         if self._running is None:
             self._diagnostics.publish_inactive()
         else:
+            worker, perception = self._running
+            if perception.owes_grid():
+                worker.ask(perception.latch)
             self._diagnostics.publish(self._synchronizer, *self._running, self._spread_s)
 
     def _on_worker_error(self, error: Exception) -> None:
+        if not self.context.ok():  # stopped by a signal in the middle of publishing
+            return
         if isinstance(error, DistillNerfError):
             self._health.problem(type(error).__name__, str(error))
             return
@@ -248,11 +273,13 @@ class DistillNerfNode(LifecycleNode):
     def _on_set_parameters(self, updates: list[Parameter]) -> SetParametersResult:
         values = {update.name: update.value for update in updates}
         try:
-            self._current = table.changed(self._current, values, self._configured)
+            if self._configured:
+                self._current = table.changed(self._current, values)
+                self._outputs.parameters = self._current
+            else:
+                table.read(self, values)
         except DistillNerfError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        if self._configured:
-            self._outputs.parameters = self._current
         return SetParametersResult(successful=True)
 
 
@@ -272,7 +299,7 @@ def main(arguments: list[str] | None = None) -> int:
         if node.get_parameter("autostart").value:
             started = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
             if not started or node.trigger_activate() != TransitionCallbackReturn.SUCCESS:
-                return 1
+                return int(node.context.ok())  # 0 where a signal came meanwhile
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass

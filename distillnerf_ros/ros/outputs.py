@@ -7,7 +7,6 @@ from nav_msgs.msg import OccupancyGrid
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from torch import Tensor
 from visualization_msgs.msg import MarkerArray
@@ -20,10 +19,13 @@ except ImportError:  # Humble
 from distillnerf_ros.cameras import CameraRig
 from distillnerf_ros.errors import QueryError
 from distillnerf_ros.pipeline import Pipeline
+from distillnerf_ros.query.hits import Hits
+from distillnerf_ros.query.occupancy import Occupancy
 from distillnerf_ros.render.renderer import Rendered
 from distillnerf_ros.ros import messages
 from distillnerf_ros.ros.health import Health
 from distillnerf_ros.ros.parameters import Parameters
+from distillnerf_ros.ros.qos import overridable
 from distillnerf_ros.ros.scene import Scene
 from distillnerf_ros.ros.timing import StageTimes
 
@@ -63,6 +65,7 @@ class Outputs:
         """Create the publishers; ``parameters`` may be replaced by live ones later."""
         self.parameters = parameters
         self._node, self._health = node, health
+        self._grid_of: Scene | None = None
         self._overall = {
             key: self._create(topic, kind, qos) for key, (topic, kind, qos) in TOPICS.items()
         }
@@ -80,9 +83,8 @@ class Outputs:
         return self._node.create_publisher(
             kind,
             topic,
-            qos,
             event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            **overridable(qos),
         )
 
     def close(self) -> None:
@@ -97,6 +99,19 @@ class Outputs:
     def wanted(self) -> bool:
         """Whether anybody listens to anything."""
         return any(publisher.get_subscription_count() for publisher in self._all())
+
+    def owes_grid(self, scene: Scene | None) -> bool:
+        """Whether somebody listens to the latched grid, and the last one was not of this scene.
+
+        None stands for one that is still to be encoded.
+        """
+        listened = self._overall["grid"].get_subscription_count() > 0
+        return listened and (scene is None or self._grid_of is not scene)
+
+    def publish_grid(self, scene: Scene, pipeline: Pipeline) -> None:
+        """Publish the latched grid of a scene where it is owed."""
+        if self.owes_grid(scene):
+            self._send_grid(scene, pipeline.occupancy(scene.field))
 
     def publish_requested(self, scene: Scene, pipeline: Pipeline, times: StageTimes) -> None:
         """Compute and publish what somebody listens to."""
@@ -204,11 +219,16 @@ class Outputs:
             return
         with times.stage("occupancy"):
             occupancy = pipeline.occupancy(scene.field)
-        current, header = self.parameters, scene.header
         with times.stage("publish"):
-            _publish(cloud, lambda: messages.occupancy_cloud(occupancy, header))
-            band = (current.grid_z_min_m, current.grid_z_max_m)
-            _publish(grid, lambda: messages.occupancy_grid(occupancy, *band, header))
+            _publish(cloud, lambda: messages.occupancy_cloud(occupancy, scene.header))
+            if grid.get_subscription_count():
+                self._send_grid(scene, occupancy)
+
+    def _send_grid(self, scene: Scene, occupancy: Occupancy) -> None:
+        band = (self.parameters.grid_z_min_m, self.parameters.grid_z_max_m)
+        message = messages.occupancy_grid(occupancy, *band, scene.header)
+        self._overall["grid"].publish(message)
+        self._grid_of = scene
 
     def _publish_hits(self, scene: Scene, pipeline: Pipeline, times: StageTimes) -> None:
         points, markers, current = (
@@ -218,13 +238,12 @@ class Outputs:
         )
         if not (points.get_subscription_count() or markers.get_subscription_count()):
             return
-        if not current.standing_queries:
-            _publish(markers, lambda: messages.no_markers(scene.header))
-            return
-        with times.stage("query"):
-            hits = pipeline.query_text(
-                scene.field, current.standing_queries, current.negatives, current.threshold
-            )
+        hits = Hits.none()  # published, too: else the last hits of a dropped query would stay
+        if current.standing_queries:
+            with times.stage("query"):
+                hits = pipeline.query_text(
+                    scene.field, current.standing_queries, current.negatives, current.threshold
+                )
         with times.stage("publish"):
             _publish(points, lambda: messages.hits_cloud(hits, scene.header))
             _publish(markers, lambda: messages.hit_markers(hits, scene.header))

@@ -7,6 +7,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -310,36 +311,40 @@ def descriptor(entry: dataclasses.Field[Any]) -> ParameterDescriptor:
     return result
 
 
-def read(node: Node) -> Parameters:
+def read(node: Node, updates: Mapping[str, Any] = MappingProxyType({})) -> Parameters:
     """Read and check the declared parameters.
+
+    Args:
+        node: where they are declared.
+        updates: values that are to replace declared ones; see :func:`changed`.
 
     Raises:
         ConfigError: a value, or a combination of values, is not allowed.
     """
-    return from_values(
-        {
-            entry.name: node.get_parameter(entry.name).value
-            for entry in dataclasses.fields(Parameters)
-        }
-    )
+    entries = dataclasses.fields(Parameters)
+    return from_values({e.name: node.get_parameter(e.name).value for e in entries} | _own(updates))
 
 
-def changed(current: Parameters, updates: Mapping[str, Any], running: bool) -> Parameters:
-    """The parameters after a change at run time.
+def _own(updates: Mapping[str, Any]) -> dict[str, Any]:
+    names = {entry.name for entry in dataclasses.fields(Parameters)}
+    return {name: value for name, value in updates.items() if name in names}
+
+
+def changed(current: Parameters, updates: Mapping[str, Any]) -> Parameters:
+    """The parameters of a configured node after a change.
 
     Args:
         current: parameters in force.
         updates: new values by name; names that are not in the table are left to their owners.
-        running: True once the node is configured.
 
     Raises:
         ConfigError: a value is not allowed, or the parameter is read at configure only.
     """
     entries = {entry.name: entry for entry in dataclasses.fields(Parameters)}
-    mine = {name: value for name, value in updates.items() if name in entries}
+    mine = _own(updates)
     for name, value in mine.items():
         plain = tuple(value) if isinstance(value, (list, tuple)) else value
-        if running and not entries[name].metadata["live"] and plain != getattr(current, name):
+        if not entries[name].metadata["live"] and plain != getattr(current, name):
             raise ConfigError(
                 f"{name} is read when the node is configured; run `ros2 lifecycle set` with "
                 "deactivate and cleanup, change it, then configure and activate"

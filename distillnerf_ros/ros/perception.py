@@ -90,9 +90,26 @@ class Perception:
         if posed is None:
             return
         self._waiting = posed
-        if self._outputs.wanted():
-            self._outputs.publish_requested(self.scene(), self.pipeline, self.times)
+        if self._outputs.wanted() and (scene := self._take_in()):
+            self._outputs.publish_requested(scene, self.pipeline, self.times)
         self.times.end_frame()
+
+    def owes_grid(self) -> bool:
+        """Whether somebody listens to the latched grid and has not got that of the newest glance.
+
+        May be called from any thread.
+        """
+        if self._waiting is not None:
+            return self._outputs.owes_grid(None)
+        return self._scene is not None and self._outputs.owes_grid(self._scene)
+
+    def latch(self) -> None:
+        """Publish the newest scene's grid to who subscribed after that scene.
+
+        Raises:
+            QueryError: no glance could be used yet.
+        """
+        self._outputs.publish_grid(self.scene(), self.pipeline)
 
     def scene(self) -> Scene:
         """The newest scene, encoded now if nobody needed it before.
@@ -100,9 +117,7 @@ class Perception:
         Raises:
             QueryError: no glance came yet, or none could be used.
         """
-        if self._waiting is not None:
-            waiting, self._waiting = self._waiting, None
-            self._scene = self._encoded(waiting) or self._scene
+        self._take_in()
         if self._scene is None:
             raise QueryError(
                 "there is no frame yet: no glance of the cameras has been processed; check that "
@@ -113,6 +128,15 @@ class Perception:
     def close(self) -> None:
         """Let go of the decoding threads."""
         self._pool.shutdown()
+
+    def _take_in(self) -> Scene | None:
+        """Encode the glance that waits; None where none does, or it turns out to be unusable."""
+        if self._waiting is None:
+            return None
+        waiting, self._waiting = self._waiting, None
+        scene = self._encoded(waiting)
+        self._scene = scene or self._scene
+        return scene
 
     def _encoded(self, posed: PosedGlance) -> Scene | None:
         with self.times.stage("decode"):
@@ -170,7 +194,8 @@ class Perception:
             if not wait or time.monotonic() >= deadline_s:
                 raise CalibrationError(
                     f"{name}: no camera_info yet on {info_topic}; publish it, or set "
-                    "camera_info_topic"
+                    "camera_info_topic; where it is published once (transient local), set "
+                    "qos_overrides.TOPIC.subscription.durability and .reliability (docs/ros.md)"
                 )
             time.sleep(RETRY_S)
         return calibration_from_info(info, self._parameters.rectifies(image_topic), name)

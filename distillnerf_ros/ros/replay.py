@@ -12,7 +12,6 @@ import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.time import Time
 from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
@@ -20,6 +19,7 @@ from rosgraph_msgs.msg import Clock
 from distillnerf_ros.data.bag_reader import BagInfo, BagMessage, bag_info, read_bag
 from distillnerf_ros.errors import ConfigError, DatasetError
 from distillnerf_ros.ros.bags import message_class, qos_profile
+from distillnerf_ros.ros.qos import overridable
 
 EXAMPLE = """example:
   nuscenes_replay scene-0061_bag --rate 0.5 --loop --wait-for /CAM_FRONT/image_rect_compressed
@@ -45,7 +45,8 @@ class ReplayOptions:
         start_s: seconds to skip at the beginning; latched topics (/tf_static) are sent anyway.
         duration_s: bag seconds to play.
         clock_hz: rate of /clock on the wall; 0 = no /clock.
-        topics: only these, and latched ones; empty = all.
+        topics: only these, and latched ones; empty = all but a recorded /clock where there is one
+            already, and but those whose message type is not installed.
         wait_for: topics that must have a subscriber before the first message.
         wait_timeout_s: how long to wait for them.
     """
@@ -98,11 +99,7 @@ class Replay:
         self.counts = ReplayCounts()
         self.info: BagInfo = bag_info(bag)
         self._check_topics()
-        self._publishers = {
-            name: self._create_publisher(name)
-            for name, topic in self.info.topics.items()
-            if not options.topics or name in options.topics or topic.qos.transient_local
-        }
+        self._publishers = self._create_publishers()
         self._clock = node.create_publisher(Clock, "/clock", 10) if options.clock_hz else None
 
     def _check_topics(self) -> None:
@@ -114,6 +111,23 @@ class Replay:
                 f"{', '.join(sorted(self.info.topics)) or 'nothing'}"
             )
 
+    def _create_publishers(self) -> dict[str, Publisher]:
+        """One per topic that is to be played; what nobody named may be of an unknown type."""
+        options, publishers = self._options, {}
+        for name, topic in self.info.topics.items():
+            named = name in options.topics or name in options.wait_for
+            if name == "/clock" and options.clock_hz and not named:
+                continue  # two clocks would make time jump to and fro
+            if options.topics and not named and not topic.qos.transient_local:
+                continue
+            try:
+                publishers[name] = self._create_publisher(name)
+            except DatasetError as error:
+                if named:
+                    raise
+                self._node.get_logger().warning(f"{name} is not played: {error}")
+        return publishers
+
     def _create_publisher(self, name: str) -> Publisher:
         topic = self.info.topics[name]
         qos = topic.qos
@@ -121,10 +135,7 @@ class Replay:
             # Several recorded publishers became one: late subscribers need all they sent.
             qos = dataclasses.replace(qos, depth=max(qos.depth, topic.count))
         return self._node.create_publisher(
-            message_class(topic.msgtype),
-            name,
-            qos_profile(qos),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            message_class(topic.msgtype), name, **overridable(qos_profile(qos))
         )
 
     def wait_for_subscribers(self) -> None:

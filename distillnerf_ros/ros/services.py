@@ -29,6 +29,7 @@ from distillnerf_ros.ros.worker import Worker
 IMAGE_THRESHOLD = 0.8
 """Cosine similarity from which a voxel looks like the patch of an image query."""
 
+MAX_PROMPTS = 256
 MAX_RENDER_PIXELS = 4096 * 4096
 
 Response = TypeVar("Response", QueryText.Response, QueryImage.Response, RenderView.Response)
@@ -126,14 +127,20 @@ def query_text(
         QueryError: no frame yet, no prompt, an empty one, or weights without features.
     """
     prompts = [prompt.strip() for prompt in request.prompts]
+    if len(prompts) > MAX_PROMPTS:
+        raise QueryError(
+            f"{len(prompts)} prompts; expected at most {MAX_PROMPTS} in one question, since the "
+            "cameras wait meanwhile: ask several"
+        )
     if not prompts or not all(prompts):
         raise QueryError(
             f"prompts = {list(request.prompts)}; expected at least one text and none empty, such "
             'as prompts: ["bus", "road works"]'
         )
+    negatives = [text.strip() for text in request.negatives if text.strip()] or None
     scene = perception.scene()
     hits = perception.pipeline.query_text(
-        scene.field, prompts, list(request.negatives) or None, _threshold(request.threshold)
+        scene.field, prompts, negatives, _threshold(request.threshold)
     )
     _fill_hits(response, hits, scene)
     response.scores = hits.best.float().cpu().numpy().astype(np.float32)
@@ -181,8 +188,11 @@ def _patch(
             f"the patch reaches to u = {u1}, v = {v1}, outside the {full_size[1]}x{full_size[0]} "
             f"image of {request.camera}"
         )
-    x_scale, y_scale = size[1] / full_size[1], size[0] / full_size[0]
-    return request.u * x_scale, request.v * y_scale, u1 * x_scale, v1 * y_scale
+
+    def scaled(pixel: int, axis: int) -> float:
+        return pixel * size[axis] / full_size[axis]  # 1600 * (224 / 1600) would be above 224
+
+    return scaled(request.u, 1), scaled(request.v, 0), scaled(u1, 1), scaled(v1, 0)
 
 
 def render_view(
@@ -243,6 +253,12 @@ def _ego_from_view(scene: Scene, frames: EgoFrames, request: RenderView.Request)
         raise QueryError(f"camera_pose = {p}, {q} is not finite")
     reference_ns = messages.stamp_ns(scene.header)
     stamp_ns = messages.stamp_ns(header) or reference_ns
+    if not header.frame_id or stamp_ns < 0:
+        raise QueryError(
+            f"camera_pose has frame_id {header.frame_id!r} and stamp {stamp_ns} ns; expected a "
+            f"frame of /tf such as {frames.base_frame}, and a stamp of 0 (the newest glance's) or "
+            "above"
+        )
     if header.frame_id == frames.base_frame and stamp_ns == reference_ns:
         return frame_from_view
     ego_from_frame = frames.ego_from(header.frame_id, stamp_ns, reference_ns, frames.deadline_s())

@@ -5,7 +5,6 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import qos_policy_name_from_kind, qos_profile_sensor_data
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -17,6 +16,7 @@ except ImportError:  # Humble
 from distillnerf_ros.ros.health import Health
 from distillnerf_ros.ros.messages import stamp_ns
 from distillnerf_ros.ros.parameters import Parameters
+from distillnerf_ros.ros.qos import overridable
 from distillnerf_ros.ros.synchronizer import Frame
 
 
@@ -67,9 +67,8 @@ class CameraSubscriptions:
                 kind,
                 topic,
                 callback,
-                qos_profile_sensor_data,
                 event_callbacks=events,
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                **overridable(qos_profile_sensor_data),
             )
         )
 

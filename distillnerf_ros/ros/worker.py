@@ -1,4 +1,4 @@
-"""The one thread that runs the model: newest glance first, questions in between."""
+"""The one thread that runs the model: the newest glance, and questions in between."""
 
 import threading
 from collections import deque
@@ -11,10 +11,11 @@ Answer = TypeVar("Answer")
 
 
 class Worker(Generic[T]):
-    """Processes the newest item offered, and questions asked meanwhile before it.
+    """Processes the newest item offered, and questions asked meanwhile.
 
     An item that is offered while another one waits replaces it: a late answer is worth less than
-    a fresh one. Questions are never dropped while the worker runs.
+    a fresh one. Questions are never dropped while the worker runs. Where both wait they take
+    turns, a question first: neither eager askers nor a fast source starve the other.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class Worker(Generic[T]):
         self._change = threading.Condition()
         self._newest: list[T] = []
         self._questions: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self._answered_last = False
         self._running = True
         self.processed = 0
         self.replaced = 0
@@ -66,14 +68,16 @@ class Worker(Generic[T]):
                 self._change.wait_for(lambda: self._questions or self._newest or not self._running)
                 if not self._running:
                     return
-                question = self._questions.popleft() if self._questions else None
-                item = [] if question else self._newest
-                if not question:
-                    self._newest = []
-            if question:
+                answering = bool(self._questions) and not (self._answered_last and self._newest)
+                self._answered_last = answering
+                if answering:
+                    question = self._questions.popleft()
+                else:
+                    item = self._newest.pop()
+            if answering:
                 _answer(*question)
             else:
-                self._handle(item[0])
+                self._handle(item)
 
     def _handle(self, item: T) -> None:
         try:

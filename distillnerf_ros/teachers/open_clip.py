@@ -105,6 +105,10 @@ def _parse(clip: str) -> tuple[str, str | None]:
     return name, source
 
 
+KEPT_PROMPTS = 4096
+"""Prompts whose vectors are kept, 2 KB each: a node may be asked for months."""
+
+
 class TextTower:
     """Turns prompts into unit vectors of the CLIP space; answers are kept.
 
@@ -136,6 +140,8 @@ class TextTower:
             raise QueryError(
                 f"got the prompts {list(prompts)!r}; expected at least one, none of them empty"
             )
+        if len(self._known) > KEPT_PROMPTS:
+            self._known.clear()
         new = [p for p in dict.fromkeys(cleaned) if p not in self._known]
         if new:
             vectors = self._model.encode_text(self._tokenizer(new), normalize=True)

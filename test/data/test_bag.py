@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from distillnerf_ros.cameras import CAMERA_NAMES
+from distillnerf_ros.cameras.pixels import k_to_opencv
 from distillnerf_ros.cameras.transforms import matrix_from_quaternion
 from distillnerf_ros.data import nuscenes
 from distillnerf_ros.data.bag import OfferedQos, bag_info, read_bag, write_bag
@@ -99,9 +100,9 @@ def test_image_bytes_are_those_of_the_file(bag, tiny_nusc, tiny_set):
 def test_camera_info_of_a_rectified_camera(bag, tiny_set):
     _, info = by_topic(bag, "/CAM_FRONT/camera_info")[0]
     assert (info.height, info.width) == tiny_set.size
-    np.testing.assert_array_equal(info.k.reshape(3, 3), tiny_set.k)
+    np.testing.assert_array_equal(info.k.reshape(3, 3), k_to_opencv(tiny_set.k))
     np.testing.assert_array_equal(info.r.reshape(3, 3), np.eye(3))
-    np.testing.assert_array_equal(info.p.reshape(3, 4)[:, :3], tiny_set.k)
+    np.testing.assert_array_equal(info.p.reshape(3, 4)[:, :3], k_to_opencv(tiny_set.k))
     assert not info.d.any()
 
 

@@ -161,12 +161,24 @@ def test_k_without_focal_length_is_refused(bad):
         calibration_from_info(info(k=bad), True, "CAM_BACK")
 
 
+@pytest.mark.parametrize("entry", [3, 6, 7, 8])
+def test_k_of_another_form_is_this_camera_s_error(entry):
+    """CameraRig would refuse it, too, but with it the five good cameras."""
+    k = list(K)
+    k[entry] += 1.0
+    with pytest.raises(CalibrationError, match=r"CAM: camera_info has k = .*fy, cy, 0, 0, 1\]"):
+        calibration_from_info(info(k=k), True, "CAM")
+
+
 def test_k_is_scaled_with_the_image():
+    """The corner of the first four pixels, (0.5, 0.5) in ROS, becomes the first one's centre."""
     calibration = calibration_from_info(info(), True, "CAM")
     k = calibration.k((450, 800), (900, 1600))
-    np.testing.assert_allclose(k[0], np.array(K[:3]) / 2)
-    np.testing.assert_allclose(k[1], np.array(K[3:6]) / 2)
+    np.testing.assert_allclose(k[0, 0], K[0] / 2)
+    np.testing.assert_allclose(k[1, 1], K[4] / 2)
     np.testing.assert_allclose(k[2], [0, 0, 1])
+    corner = np.linalg.solve(np.array(K).reshape(3, 3), [0.5, 0.5, 1.0])
+    np.testing.assert_allclose(k @ corner, [0.5, 0.5, 1.0])
 
 
 def test_k_without_a_size_belongs_to_the_image():
@@ -178,7 +190,7 @@ def test_a_region_of_interest_moves_the_principal_point():
     calibration = calibration_from_info(info(roi=(100, 50, 800, 450)), True, "CAM")
     assert calibration.size == (450, 800)
     k = calibration.k((450, 800), (450, 800))
-    assert (k[0, 2], k[1, 2]) == (K[2] - 100, K[5] - 50)
+    assert (k[0, 2], k[1, 2]) == (K[2] - 100 + 0.5, K[5] - 50 + 0.5)
 
 
 def test_a_rectified_image_uses_the_projection_matrix():
@@ -212,14 +224,13 @@ def test_rectification_puts_points_where_a_pinhole_sees_them(model, coefficients
     """A dot drawn where the distorting lens images a 3D point moves to K times the point."""
     k = np.array([[300.0, 0, 320], [0, 300, 240], [0, 0, 1]])
     point = np.array([0.4, -0.25, 1.0])
-    k_cv = k - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
     if model == "equidistant":
         distort = cv2.fisheye.distortPoints
-        seen = distort((point[:2] / point[2])[None, None], k_cv, np.array(coefficients))
+        seen = distort((point[:2] / point[2])[None, None], k, np.array(coefficients))
     else:
-        seen = cv2.projectPoints(
-            point[None], np.zeros(3), np.zeros(3), k_cv, np.array(coefficients)
-        )[0]
+        seen = cv2.projectPoints(point[None], np.zeros(3), np.zeros(3), k, np.array(coefficients))[
+            0
+        ]
     u, v = seen.ravel()
     image = np.zeros((480, 640, 3), np.float32)
     grid_v, grid_u = np.mgrid[:480, :640]

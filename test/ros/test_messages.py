@@ -10,6 +10,7 @@ from sensor_msgs_py import point_cloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
+from distillnerf_ros.cameras.pixels import k_to_opencv
 from distillnerf_ros.query.hits import Cluster, Hits
 from distillnerf_ros.query.occupancy import GRID_SHAPE, Occupancy
 from distillnerf_ros.ros import messages
@@ -63,8 +64,8 @@ def test_camera_info_is_that_of_a_rectified_image():
     k = np.array([[80.0, 0, 56], [0, 81.0, 32], [0, 0, 1]])
     message = messages.camera_info(k, (64, 112), HEADER)
     assert (message.height, message.width) == (64, 112)
-    np.testing.assert_array_equal(message.k.reshape(3, 3), k)
-    np.testing.assert_array_equal(message.p.reshape(3, 4)[:, :3], k)
+    np.testing.assert_array_equal(message.k.reshape(3, 3), k_to_opencv(k))
+    np.testing.assert_array_equal(message.p.reshape(3, 4)[:, :3], k_to_opencv(k))
     np.testing.assert_array_equal(message.r.reshape(3, 3), np.eye(3))
     assert not any(message.d)
 

@@ -70,6 +70,7 @@ def test_unknown_weights_end_the_program_with_what_to_do(start_node):
         ({"sync_window_s": "soon"}, "sync_window_s"),
         ({"cameras": "[A, A]"}, "distinct names"),
         ({"image_topic": "/image"}, "names one topic for 6 cameras"),
+        ({"image_topic": "/{camera}/a b"}, "'/CAM_FRONT/a b' is no topic name"),
     ],
 )
 def test_a_node_that_cannot_start_says_why(weights, capfd, parameters, message):

@@ -8,14 +8,19 @@ import yaml
 
 pytest.importorskip("rclpy")
 
+import rclpy
+from rclpy.parameter import Parameter
+
 from distillnerf_ros.errors import ConfigError
 from distillnerf_ros.ros.parameters import (
     CAMERA_PRESETS,
     Parameters,
     as_yaml,
     changed,
+    declare,
     descriptor,
     from_values,
+    read,
 )
 
 CONFIG = Path(__file__).parents[2] / "config" / "distillnerf.yaml"
@@ -83,12 +88,24 @@ def test_rectified_topics_are_not_rectified_again():
 
 
 def test_live_parameters_change_and_the_others_wait_for_configure():
-    assert changed(Parameters(), {"queries": ["bus"]}, running=True).standing_queries == ("bus",)
-    assert changed(Parameters(), {"weights": "x"}, running=False).weights == "x"
-    assert changed(Parameters(), {"weights": "tiny"}, running=True) == Parameters()
-    assert changed(Parameters(), {"use_sim_time": True}, running=True) == Parameters()
+    assert changed(Parameters(), {"queries": ["bus"]}).standing_queries == ("bus",)
+    assert changed(Parameters(), {"weights": "tiny"}) == Parameters()
+    assert changed(Parameters(), {"use_sim_time": True}) == Parameters()
     with pytest.raises(ConfigError, match="weights is read when the node is configured"):
-        changed(Parameters(), {"weights": "x"}, running=True)
+        changed(Parameters(), {"weights": "x"})
+
+
+def test_before_configure_changes_are_checked_against_what_was_declared():
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    started = [Parameter("grid_z_min_m", value=3.0), Parameter("grid_z_max_m", value=4.0)]
+    node = rclpy.create_node("declared", context=context, parameter_overrides=started)
+    declare(node)
+    assert read(node, {"grid_z_min_m": 3.5, "use_sim_time": True}).grid_z_min_m == 3.5
+    with pytest.raises(ConfigError, match=r"grid_z_min_m = 3.0 is not below grid_z_max_m = 1.0"):
+        read(node, {"grid_z_max_m": 1.0})
+    node.destroy_node()
+    rclpy.shutdown(context=context)
 
 
 def test_an_empty_entry_stands_for_none():

@@ -50,6 +50,12 @@ class Listeners(Outputs):
     def publish_requested(self, scene, pipeline, times):
         self.scenes.append(scene)
 
+    def owes_grid(self, scene):
+        return not any(scene is other for other in self.scenes)
+
+    def publish_grid(self, scene, pipeline):
+        self.scenes.append(scene)
+
 
 class Poses(EgoFrames):
     """Level cameras in a ring; those in ``lost`` have no transform."""
@@ -187,6 +193,28 @@ def test_a_bad_glance_leaves_the_last_scene(parts):
     object.__setattr__(parts.poses, "lost", PARAMETERS.cameras)
     parts.perception.process(glance(1))
     assert parts.perception.scene().header.stamp.sec == T0_NS // 10**9
+
+
+def test_a_glance_that_cannot_be_decoded_publishes_nothing_old(parts):
+    parts.outputs.listening = True
+    parts.perception.process(glance(0))
+    damaged = glance(1)
+    for frame in damaged.present:
+        frame.image.data = b""
+    parts.perception.process(damaged)
+    assert [scene.header.stamp.sec - T0_NS // 10**9 for scene in parts.outputs.scenes] == [0]
+    assert parts.health.problems == {"too_few_cameras": 1}
+
+
+def test_who_comes_late_is_owed_the_grid_of_the_newest_glance_once(parts):
+    assert not parts.perception.owes_grid()
+    parts.perception.process(glance(0))
+    for seconds in (1, 2):
+        parts.perception.process(glance(seconds))
+        assert parts.perception.owes_grid()
+        parts.perception.latch()
+        assert not parts.perception.owes_grid()
+    assert [scene.header.stamp.sec - T0_NS // 10**9 for scene in parts.outputs.scenes] == [1, 2]
 
 
 def test_views_are_some_cameras_in_the_rig_order(parts):

@@ -1,5 +1,6 @@
 """A bag is played as recorded: bytes, order, pace, latched topics; a cut one as far as it goes."""
 
+import dataclasses
 import shutil
 import time
 
@@ -10,17 +11,20 @@ pytest.importorskip("rclpy")
 
 import rclpy
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.serialization import serialize_message
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
 from tf2_msgs.msg import TFMessage
 
 from distillnerf_ros.data import bag, bag_messages
-from distillnerf_ros.data.bag_reader import BagMessage, OfferedQos
+from distillnerf_ros.data.bag_reader import BagMessage, OfferedQos, bag_info
 from distillnerf_ros.errors import ConfigError, DatasetError
+from distillnerf_ros.ros import replay
 from distillnerf_ros.ros.replay import Replay, ReplayOptions, main
 
 pytestmark = pytest.mark.ros
 
+CLOCK = "rosgraph_msgs/msg/Clock"
 IMAGE, TF_STATIC = "/CAM_FRONT/image_rect_compressed", "/tf_static"
 T0_NS = 1_600_000_000_000_000_000
 STEP_NS = 50_000_000
@@ -60,6 +64,28 @@ def player():
 
 def numbers(images):
     return [int(bytes(image.data)) for image in images]
+
+
+def test_what_cannot_or_must_not_be_played_is_left_out(player, tmp_path, monkeypatch):
+    """A recorded clock beside the player's own makes time flip; others' types may be missing."""
+    data = bag_messages.transforms([(T0_NS, "map", "base_link", np.eye(4))])
+    clock = serialize_message(Clock())
+    messages = (("/clock", CLOCK, clock), ("/tf", bag_messages.TRANSFORMS, data))
+    messages += (("/mine", bag_messages.TRANSFORMS, data),)
+    bag._write(
+        tmp_path / "bag", (BagMessage(T0_NS, *message, OfferedQos()) for message in messages)
+    )
+    info = bag_info(tmp_path / "bag")
+    info.topics["/mine"] = dataclasses.replace(info.topics["/mine"], msgtype="my_msgs/msg/Mine")
+    monkeypatch.setattr(replay, "bag_info", lambda _: info)
+
+    def played(**options):
+        return set(Replay(player, tmp_path / "bag", ReplayOptions(**options))._publishers)
+
+    assert played(clock_hz=0.0) == {"/tf", "/clock"}
+    assert played() == {"/tf"}
+    with pytest.raises(DatasetError, match=r"'my_msgs/msg/Mine' is not installed"):
+        played(topics=("/mine",))
 
 
 def test_without_subscribers_the_wait_ends_with_what_to_do(player, recording):

@@ -1,4 +1,4 @@
-"""One thread: the newest item wins, questions come first, errors do not end it."""
+"""One thread: the newest item wins, items and questions take turns, errors do not end it."""
 
 import threading
 
@@ -55,6 +55,24 @@ def test_a_question_goes_before_a_waiting_item(worker, slow):
     answer = worker.ask(lambda: list(slow.seen))
     slow.let.release(1)
     assert answer.result(5) == [1]
+
+
+def test_questions_without_end_leave_every_other_turn_to_items(worker, slow):
+    """Three clients that ask again as soon as they are answered must not stop the cameras."""
+    slow.let.release(1000)
+    asked = []
+
+    def ask_again(_=None):
+        if len(asked) < 60:
+            asked.append(len(slow.seen))
+            worker.offer(len(asked))
+            worker.ask(lambda: None).add_done_callback(ask_again)
+
+    for _ in range(3):
+        ask_again()
+    while len(asked) < 60:
+        pass
+    assert asked[-1] >= 25
 
 
 def test_the_asker_gets_the_error(worker):

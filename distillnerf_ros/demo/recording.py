@@ -170,7 +170,7 @@ def _stages(message: Any) -> tuple[dict[str, float], float] | None:
             if key.endswith("_ms") and key != "frame_ms"
         }
         if stages:
-            return stages, float(values.get("memory_mib", "nan"))
+            return stages, float(values.get("peak_memory_mib", "nan"))
     return None
 
 

@@ -56,7 +56,7 @@ class Diagnostics:
 
     def publish_inactive(self) -> None:
         """Publish that the node is configured, and no more."""
-        values = {"memory_mib": f"{_resident_mib():.0f}"}
+        values = {"peak_memory_mib": f"{_peak_mib():.0f}"}
         self._send([self._status("model", DiagnosticStatus.OK, "not active", values)])
 
     def _send(self, statuses: list[DiagnosticStatus]) -> None:
@@ -136,7 +136,7 @@ class Diagnostics:
 
     def _model(self, worker: Worker[Any], perception: Perception) -> DiagnosticStatus:
         weights = self._parameters().weights
-        values = {"weights": weights, "memory_mib": f"{_resident_mib():.0f}"}
+        values = {"weights": weights, "peak_memory_mib": f"{_peak_mib():.0f}"}
         device = perception.pipeline.device
         values |= {"device": str(device), "processed": str(worker.processed)}
         values["replaced_by_newer"] = str(worker.replaced)
@@ -171,7 +171,7 @@ def _suggestion(node: Node, topic: str) -> str:
     return f"; image topics published now: {', '.join(found[:6])}" if found else ""
 
 
-def _resident_mib() -> float:
+def _peak_mib() -> float:
     """Peak resident memory; Linux counts KiB, macOS bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / _MIB if sys.platform == "darwin" else peak / 1024.0

@@ -23,7 +23,8 @@ class CameraHealth:
         self._arrivals_s: deque[float] = deque(maxlen=RATE_SAMPLES)
 
     def arrived(self) -> None:
-        """Count an image."""
+        """Count an image; whoever sends it offers what is asked for."""
+        self.incompatible_qos = ""
         self._arrivals_s.append(time.monotonic())
 
     @property
@@ -37,11 +38,14 @@ class CameraHealth:
         return time.monotonic() - last_s
 
     def rate_hz(self) -> float:
-        """Mean rate of the last images."""
+        """Mean rate of the last images; falls while none comes that was due."""
         arrivals_s = list(self._arrivals_s)
-        if len(arrivals_s) < 2:
+        intervals = len(arrivals_s) - 1
+        if intervals < 1:
             return 0.0
-        return (len(arrivals_s) - 1) / max(arrivals_s[-1] - arrivals_s[0], 1e-9)
+        first_s, last_s = arrivals_s[0], arrivals_s[-1]
+        overdue_s = time.monotonic() - (last_s - first_s) / intervals
+        return intervals / max(max(last_s, overdue_s) - first_s, 1e-9)
 
 
 class Health:

@@ -104,7 +104,7 @@ def outputs(tmp_path):
             (stamp, f"{node}/CAM_FRONT/depth/image_rect", IMAGE, image(front, depth, "32FC1")),
             (stamp, f"{node}/CAM_FRONT/rgb/image_rect", IMAGE, image(front, rgb, "rgb8")),
             (stamp, f"{node}/occupancy", CLOUD, occupancy(stamp, 3 + step)),
-            (stamp, "/diagnostics", DIAGNOSTICS, diagnostics({"memory_mib": "900"})),
+            (stamp, "/diagnostics", DIAGNOSTICS, diagnostics({"peak_memory_mib": "900"})),
         ]
         if step == 0:
             seen = np.full((4, 2), -1, np.int8)
@@ -113,7 +113,7 @@ def outputs(tmp_path):
                 (stamp, f"{node}/CAM_BACK/depth/image_rect", IMAGE, image(back, depth, "32FC1")),
                 (stamp, f"{node}/occupancy_grid", GRID, grid(stamp, seen)),
             ]
-    timed = {"encode_ms": "120.5", "publish_ms": "3.0", "frame_ms": "123.5", "memory_mib": "901"}
+    timed = {"encode_ms": "120.5", "publish_ms": "3.0", "frame_ms": "123.5", "peak_memory_mib": "901"}
     messages.append((START_NS + 10**9, "/diagnostics", DIAGNOSTICS, diagnostics(timed)))
     return write(tmp_path / "outputs", messages)
 

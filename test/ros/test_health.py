@@ -55,6 +55,8 @@ def test_rate_and_silence(clock):
     assert camera.rate_hz() == pytest.approx(10.0)
     clock.now_s += 7.0
     assert camera.silent_s() == pytest.approx(7.0)
+    # 29 intervals of 0.1 s, and 6.9 s since the next image was due
+    assert camera.rate_hz() == pytest.approx(29 / (2.9 + 6.9))
 
 
 def test_silence_counts_from_the_moment_of_listening(clock):

@@ -113,7 +113,12 @@ def outputs(tmp_path):
                 (stamp, f"{node}/CAM_BACK/depth/image_rect", IMAGE, image(back, depth, "32FC1")),
                 (stamp, f"{node}/occupancy_grid", GRID, grid(stamp, seen)),
             ]
-    timed = {"encode_ms": "120.5", "publish_ms": "3.0", "frame_ms": "123.5", "peak_memory_mib": "901"}
+    timed = {
+        "encode_ms": "120.5",
+        "publish_ms": "3.0",
+        "frame_ms": "123.5",
+        "peak_memory_mib": "901",
+    }
     messages.append((START_NS + 10**9, "/diagnostics", DIAGNOSTICS, diagnostics(timed)))
     return write(tmp_path / "outputs", messages)
 

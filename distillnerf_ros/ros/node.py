@@ -2,9 +2,11 @@
 
 import functools
 import gc
+import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import rclpy
@@ -283,9 +285,27 @@ class DistillNerfNode(LifecycleNode):
         return SetParametersResult(successful=True)
 
 
+@contextmanager
+def _interrupted_by_ros() -> Iterator[None]:
+    """Leave SIGINT to rclpy, which ends the spinning.
+
+    Python's KeyboardInterrupt besides, in the middle of rclpy's C++, comes out as any exception.
+    """
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until it is interrupted; the exit status is 0 then."""
     keep_memory()
+    with _interrupted_by_ros():
+        return _spin(arguments)
+
+
+def _spin(arguments: list[str] | None) -> int:
     rclpy.init(args=sys.argv if arguments is None else arguments)
     try:
         node = DistillNerfNode()
@@ -301,8 +321,11 @@ def main(arguments: list[str] | None = None) -> int:
             if not started or node.trigger_activate() != TransitionCallbackReturn.SUCCESS:
                 return int(node.context.ok())  # 0 where a signal came meanwhile
         executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
+    except Exception:
+        if node.context.ok():
+            raise  # else a signal has shut ROS down, and rclpy's calls fail with whatever they do
     finally:
         node.close()
         executor.shutdown()

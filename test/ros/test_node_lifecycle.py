@@ -10,6 +10,7 @@ pytest.importorskip("distillnerf_msgs")
 from distillnerf_msgs.srv import QueryText
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from sensor_msgs.msg import PointCloud2
 
 from distillnerf_ros.ros.node import main
 
@@ -52,6 +53,19 @@ def test_every_state_and_back(vehicle, start_node, wait_until):
     assert state(vehicle) == "finalized"
     assert node.stop(signal.SIGINT) == 0, node.output()
     assert "Traceback" not in node.output()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_a_glance_is_no_error(vehicle, start_node, wait_until, how):
+    clouds = vehicle.listen(PointCloud2, f"{ME}/occupancy", wait=False)
+    node = start_node()
+    vehicle.wait_for_node()
+    wait_until(lambda: vehicle.send() and clouds, 60.0)
+    for _ in range(20):
+        vehicle.send()
+    assert node.stop(how) == 0, node.output()
+    assert "Traceback" not in node.output()
+    assert "ERROR" not in node.output()
 
 
 def test_unknown_weights_end_the_program_with_what_to_do(start_node):

@@ -1,7 +1,6 @@
 """``distillnerf scene --all``: every scene of a data set, fitted, judged and exported."""
 
 import argparse
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from distillnerf_ros.data import nuscenes
 from distillnerf_ros.errors import ConfigError
 from distillnerf_ros.scene.fleet import Engine, alone, run_tasks
 from distillnerf_ros.scene.fleet_summary import report
-from distillnerf_ros.scene.fleet_task import Task
+from distillnerf_ros.scene.fleet_task import Task, whole_lines
 
 MODULE = "distillnerf_ros.scene.fit"
 _CURVE_FILE = "curve.jsonl"
@@ -74,8 +73,6 @@ def _tail(curve: Path) -> list[dict[str, Any]]:
         with curve.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - _TAIL_BYTES))
-            # The first may be cut by the seek, the last is not ended while it is written.
-            lines = file.read().split(b"\n")[1 if size > _TAIL_BYTES else 0 : -1]
+            return whole_lines(file.read())
     except OSError:
         return []
-    return [json.loads(line) for line in lines]

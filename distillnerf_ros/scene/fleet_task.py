@@ -219,13 +219,20 @@ def note(folder: Path, event: str, **more: str) -> None:
 
 
 def events(folder: Path) -> list[dict[str, Any]]:
-    """What happened in a folder, oldest first; a line that is not whole yet is left out."""
+    """What happened in a folder, oldest first; a line that is not whole is left out."""
     try:
-        lines = (folder / "events.jsonl").read_text().splitlines()
+        return whole_lines((folder / "events.jsonl").read_bytes())
     except FileNotFoundError:
         return []
+
+
+def whole_lines(content: bytes) -> list[dict[str, Any]]:
+    """The lines of JSON that can be read.
+
+    One that is being written has no end yet, and one that a full disk cut has the next in it.
+    """
     whole = []
-    for line in lines:
+    for line in content.splitlines():
         with contextlib.suppress(ValueError):
             whole.append(json.loads(line))
     return whole

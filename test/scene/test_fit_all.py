@@ -72,6 +72,15 @@ def test_a_long_curve_and_half_a_line_are_read_from_their_end(task):
     assert describe(task).startswith("step 4900 of 1000, psnr 20.0, 5.0 steps/s")
 
 
+def test_a_line_that_a_full_disk_cut_is_left_out(task):
+    task.folder.mkdir(parents=True)
+    write_curve(task.folder, [{"step": 50, "seconds": 10.0}])
+    with (task.folder / "curve.jsonl").open("a") as file:
+        file.write('{"step": 100, "sec{"step": 100, "seconds": 15.0}\n')
+        file.write('{"step": 150, "seconds": 20.0}\n')
+    assert describe(task) == "step 150 of 1000, 10.0 steps/s, 1 min left"
+
+
 @pytest.mark.parametrize("more", ["--scene scene-0061", "--workers 0", "--steps 0"])
 def test_what_excludes_one_another_is_refused(more, monkeypatch):
     monkeypatch.setattr(fit_all.nuscenes, "open_dataset", None)

@@ -22,6 +22,7 @@ from distillnerf_ros.data import nuscenes
 from distillnerf_ros.data.nuscenes import NuScenes
 from distillnerf_ros.errors import DatasetError, SceneError
 from distillnerf_ros.scene.field import SceneField
+from distillnerf_ros.scene.fleet_task import write_whole
 from distillnerf_ros.scene.judge import shot_of
 from distillnerf_ros.scene.log import SceneLog
 from distillnerf_ros.scene.views import Picture, Shot, take
@@ -110,11 +111,7 @@ def _claim(folder: Path, field: SceneField, log: SceneLog) -> None:
     }
     file = folder / "scene.json"
     if not file.is_file():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(wanted, indent=1))
-        except OSError as error:
-            raise SceneError(f"{file} cannot be written: {error}") from error
+        write_whole(file, json.dumps(wanted, indent=1).encode())
         return
     try:
         found = json.loads(file.read_text())

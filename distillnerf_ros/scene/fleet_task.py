@@ -267,13 +267,14 @@ def _log(folder: Path) -> Iterator[None]:
 
 
 def write_whole(file: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all.
+    """Write a file that appears whole or not at all, and its folder where there is none.
 
     Raises:
         SceneError: it cannot be written.
     """
     part = file.with_suffix(f".{os.getpid()}.part")
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(content)
         os.replace(part, file)
     except OSError as error:

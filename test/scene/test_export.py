@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,6 +112,21 @@ def test_a_full_disk_leaves_whole_files_only(walled, log, fake_nusc, tmp_path, m
     monkeypatch.setattr(np, "savez_compressed", save)
     export(walled, log, fake_nusc, tmp_path / "t")
     assert read_targets(tmp_path / "t", "scene-0001", "k1").depth_m.isfinite().any()
+
+
+def test_a_full_disk_leaves_no_half_of_the_header(walled, log, fake_nusc, tmp_path, monkeypatch):
+    def full(path, content):
+        with path.open("wb") as file:
+            file.write(content[:5])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        patch.setattr(Path, "write_text", lambda path, text: full(path, text.encode()))
+        with pytest.raises(SceneError, match="cannot be written"):
+            export(walled, log, fake_nusc, tmp_path / "t")
+    assert list((tmp_path / "t" / "scene-0001").iterdir()) == []
+    assert export(walled, log, fake_nusc, tmp_path / "t") == 2
 
 
 def test_missing_targets_name_the_command(tmp_path):

@@ -8,6 +8,9 @@ are kept. See :class:`SceneTargets` for what a file holds.
 import dataclasses
 import json
 import os
+import struct
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,12 @@ OFFSETS_M = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (0.0, -1.0, 0.0))
 """How far the virtual cameras are moved along the vehicle's axes: up, left, right."""
 DECISIVE = 0.1
 """Rays whose opacity is this near to 0 or 1 are known; others are not."""
+
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, LookupError, TypeError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
+"""What zipfile and NumPy raise of a file that is missing, cut or damaged, wherever it is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,9 +237,10 @@ def read_targets(out: Path, scene: str, sample: str) -> SceneTargets:
         depth = torch.from_numpy(arrays["depth_m"].astype(np.float32))
         views = [_read_view(arrays, names, number) for number in range(len(OFFSETS_M))]
         return SceneTargets(names, depth, torch.from_numpy(arrays["sky"]), tuple(views))
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except _UNREADABLE as error:
         raise DatasetError(
-            f"{path} holds no targets ({error!r}); run 'distillnerf scene --export {out}'"
+            f"{path} holds no targets ({error!r}); remove it if it is there, and run "
+            f"'distillnerf scene --export {out}' again"
         ) from error
 
 

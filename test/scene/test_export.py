@@ -132,3 +132,17 @@ def test_a_full_disk_leaves_no_half_of_the_header(walled, log, fake_nusc, tmp_pa
 def test_missing_targets_name_the_command(tmp_path):
     with pytest.raises(DatasetError, match="distillnerf scene --export"):
         read_targets(tmp_path, "scene-0001", "k0")
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped"])
+def test_damaged_targets_say_what_to_do(walled, log, fake_nusc, tmp_path, damage):
+    export(walled, log, fake_nusc, tmp_path / "t")
+    file = tmp_path / "t" / "scene-0001" / "k1.npz"
+    data = bytearray(file.read_bytes())
+    middle = range(len(data) // 4, len(data) // 2)
+    if damage == "flipped":
+        for place in middle:
+            data[place] ^= 255
+    file.write_bytes({"cut": data[: middle.stop], "empty": b""}.get(damage, data))
+    with pytest.raises(DatasetError, match=r"remove it .* 'distillnerf scene --export"):
+        read_targets(tmp_path / "t", "scene-0001", "k1")

@@ -36,6 +36,8 @@ _CLEAR_M = 0.4
 """A return is solid so far behind it; free are points so far before it and more."""
 _REFRESH_EVERY = 16
 _REFRESH_POINTS = 1 << 16
+_NOTHING = "none"
+"""Of what a fit was not given; states that do not know of it were not given it either."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,9 +297,11 @@ class Fitter:
     def _identity(self) -> dict[str, str]:
         """What a state belongs to."""
         images = (self.log.tokens, self.log.held_out.tolist(), self.log.image_size)
+        sky = self.log.sky
         return {
             "scene": self.log.name,
-            "images": hashlib.sha1(repr(images).encode(), usedforsecurity=False).hexdigest(),
+            "images": _digest(repr(images).encode()),
+            "sky masks": _NOTHING if sky is None else _digest(sky.numpy().tobytes()),
             "config": self.field.config.to_json(),
             "settings": json.dumps(dataclasses.asdict(self.settings)),
         }
@@ -311,9 +315,10 @@ class Fitter:
         metadata, tensors = read_tensors(path)
         wanted = self._identity()
         for key, value in wanted.items():
-            if metadata.get(key) != value:
+            found = metadata.get(key, _NOTHING)
+            if found != value:
                 raise CheckpointError(
-                    f"{path} was written for {key} {metadata.get(key)}, now asked for {value}; "
+                    f"{path} was written for {key} {found}, now asked for {value}; "
                     "give another --out, or remove it"
                 )
         fill_field(self.field, tensors, path)
@@ -325,6 +330,10 @@ class Fitter:
                 state["state"].setdefault(int(number), {})[key] = tensor
         self.optimizer.load_state_dict(state)
         self.step, self.elapsed_s = int(metadata["step"]), float(metadata["elapsed_s"])
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha1(content, usedforsecurity=False).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True)

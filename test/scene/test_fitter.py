@@ -9,7 +9,7 @@ import torch
 from distillnerf_ros.errors import CheckpointError, SceneError
 from distillnerf_ros.scene import fitter as module
 from distillnerf_ros.scene.fitter import Fitter, config_of
-from distillnerf_ros.scene.state import load_field
+from distillnerf_ros.scene.state import load_field, read_tensors, write_tensors
 
 CPU = torch.device("cpu")
 
@@ -111,6 +111,28 @@ def test_a_state_of_something_else_is_refused(make, tmp_path, scene_log, fit_set
     faster = dataclasses.replace(fit_settings, rate=0.5)
     with pytest.raises(CheckpointError, match="settings"):
         Fitter(scene_log, fitter.field.config, faster, CPU).restore(tmp_path / "state")
+
+
+def test_a_state_of_other_sky_masks_is_refused(scene_log, scene_config, fit_settings, tmp_path):
+    def fitter(sky):
+        log = dataclasses.replace(scene_log, sky=sky)
+        return Fitter(log, scene_config, fit_settings, CPU)
+
+    masks = torch.ones(8, *scene_log.image_size, dtype=torch.int8)
+    for known, asked in ((None, masks), (masks, None), (masks, 0 * masks)):
+        fitter(known).save(tmp_path / "state")
+        with pytest.raises(CheckpointError, match="sky masks"):
+            fitter(asked).restore(tmp_path / "state")
+        fitter(known).restore(tmp_path / "state")
+
+
+def test_a_state_that_knows_of_no_sky_masks_goes_on_without(make, tmp_path):
+    fitter = make()
+    fitter.save(tmp_path / "state")
+    metadata, tensors = read_tensors(tmp_path / "state")
+    del metadata["sky masks"]
+    write_tensors(tmp_path / "state", tensors, metadata)
+    make().restore(tmp_path / "state")
 
 
 def test_a_damaged_state_is_refused(make, tmp_path):

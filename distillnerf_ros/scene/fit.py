@@ -15,6 +15,7 @@ from distillnerf_ros.scene.export import export_scene
 from distillnerf_ros.scene.fit_all import run_all
 from distillnerf_ros.scene.fitter import FitSettings, Fitter, config_of
 from distillnerf_ros.scene.fleet import add_fleet_arguments
+from distillnerf_ros.scene.fleet_task import write_whole
 from distillnerf_ros.scene.judge import SceneFigures, judge
 from distillnerf_ros.scene.log import SceneLog, read_log
 from distillnerf_ros.scene.pictures import draw_over_time, draw_stamp
@@ -185,8 +186,4 @@ def _report(figures: SceneFigures, fitter: Fitter, log: SceneLog, file: Path | N
         "minutes": round(fitter.elapsed_s / 60, 2),
         "device": str(fitter.device),
     }
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(known, indent=1))
-    except OSError as error:
-        raise SceneError(f"{file} cannot be written: {error}") from error
+    write_whole(file, json.dumps(known, indent=1).encode())

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import struct
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -71,7 +72,7 @@ class SceneTargets:
         names: cameras.
         depth_m: (N, H, W) metres along the optical axis, infinite for sky, NaN where unsure.
         sky: (N, H, W).
-        virtual: one view per offset.
+        virtual: one view per offset; none where no camera has targets.
     """
 
     names: tuple[str, ...]
@@ -144,42 +145,52 @@ def _arrays(
 ) -> dict[str, np.ndarray]:
     data = nusc.get("sample", sample)["data"]
     names = [n for n in log.cameras if data.get(n) in log.tokens]
+    if not names:
+        tqdm.write(f"keyframe {sample} has no image that can be read: no targets", sys.stderr)
     shots = [shot_of(log, log.tokens.index(data[name])) for name in names]
     record = nuscenes.reference_record(nusc, sample)
     scene_from_ego = log.scene_from_map @ nuscenes.map_from_ego(nusc, record)
     turn = torch.from_numpy(scene_from_ego).float()
     seen = [take(field, shot) for shot in shots]
+    size = log.image_size
     arrays = {
-        "names": np.array(names),
-        "depth_m": np.stack([_known_depth(picture).numpy() for picture in seen]),
-        "sky": np.stack([(picture.opacity < DECISIVE).numpy() for picture in seen]),
-        "intrinsics": np.stack([shot.intrinsics.numpy() for shot in shots]),
+        "names": np.array(names, np.str_),
+        "depth_m": _stacked([_known_depth(picture) for picture in seen], size, np.float16),
+        "sky": _stacked([picture.opacity < DECISIVE for picture in seen], size, np.bool_),
+        "intrinsics": _stacked([shot.intrinsics for shot in shots], (3, 3), np.float32),
     }
-    views = [_virtual(field, shots, turn, torch.tensor(offset)) for offset in OFFSETS_M]
+    views = [_virtual(field, shots, turn, torch.tensor(offset), size) for offset in OFFSETS_M]
     for key in views[0]:
         arrays[f"virtual_{key}"] = np.stack([view[key] for view in views])
-    for key in ("depth_m", "virtual_depth_m"):
-        arrays[key] = arrays[key].astype(np.float16)
     return arrays
 
 
 def _virtual(
-    field: SceneField, shots: list[Shot], scene_from_ego: Tensor, offset_m: Tensor
+    field: SceneField,
+    shots: list[Shot],
+    scene_from_ego: Tensor,
+    offset_m: Tensor,
+    size: tuple[int, int],
 ) -> dict[str, np.ndarray]:
     """Colour, depth, validity and poses of cameras that are moved in the vehicle's axes."""
     moved = [shot.moved(scene_from_ego[:3, :3] @ offset_m) for shot in shots]
     seen = [take(field, shot) for shot in moved]
     depth = [_known_depth(picture) for picture in seen]
     valid = [d.isinf() | _looked_at(s, d, shots) for s, d in zip(moved, depth, strict=True)]
+    known = [d.masked_fill(~v, torch.nan) for d, v in zip(depth, valid, strict=True)]
     ego_from_scene = torch.linalg.inv(scene_from_ego.double()).float()
+    poses = [ego_from_scene @ shot.scene_from_camera for shot in moved]
     return {
-        "rgb": np.stack([(p.rgb * 255).round().byte().numpy() for p in seen]),
-        "depth_m": np.stack(
-            [d.masked_fill(~v, torch.nan).numpy() for d, v in zip(depth, valid, strict=True)]
-        ),
-        "valid": np.stack([v.numpy() for v in valid]),
-        "pose": np.stack([(ego_from_scene @ shot.scene_from_camera).numpy() for shot in moved]),
+        "rgb": _stacked([(p.rgb * 255).round() for p in seen], (3, *size), np.uint8),
+        "depth_m": _stacked(known, size, np.float16),
+        "valid": _stacked(valid, size, np.bool_),
+        "pose": _stacked(poses, (4, 4), np.float32),
     }
+
+
+def _stacked(of_cameras: list[Tensor], shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """(N, *shape) of what each camera has; of no camera, too."""
+    return np.array([value.numpy() for value in of_cameras], dtype).reshape(-1, *shape)
 
 
 def _known_depth(seen: Picture) -> Float[Tensor, "H W"]:
@@ -235,7 +246,8 @@ def read_targets(out: Path, scene: str, sample: str) -> SceneTargets:
             arrays = {name: file[name] for name in file.files}
         names = tuple(str(name) for name in arrays["names"])
         depth = torch.from_numpy(arrays["depth_m"].astype(np.float32))
-        views = [_read_view(arrays, names, number) for number in range(len(OFFSETS_M))]
+        offsets = range(len(OFFSETS_M) if names else 0)
+        views = [_read_view(arrays, names, number) for number in offsets]
         return SceneTargets(names, depth, torch.from_numpy(arrays["sky"]), tuple(views))
     except _UNREADABLE as error:
         raise DatasetError(

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from distillnerf_ros.errors import DatasetError, SceneError
+from distillnerf_ros.scene import log as log_module
 from distillnerf_ros.scene.config import SceneConfig
 from distillnerf_ros.scene.export import OFFSETS_M, export_scene, read_targets
 from distillnerf_ros.scene.field import SceneField
@@ -72,6 +73,21 @@ def test_what_only_moved_cameras_see_is_not_valid(walled, log, fake_nusc, tmp_pa
     assert not left.valid[0, 8, 0]  # beyond the left border of the unmoved image
     assert hits[0, 8, 0]
     assert left.valid[0, 8, 12]
+
+
+def test_a_keyframe_without_an_image_has_targets_of_no_camera(
+    walled, fake_nusc, tmp_path, capsys, monkeypatch
+):
+    for name in ("CAM_FRONT", "CAM_BACK"):
+        (tmp_path / f"{name}-2.jpg").write_bytes(b"damaged")
+    monkeypatch.setattr(log_module, "MAX_DAMAGED", 0.25)
+    blind = read_log(fake_nusc, fake_nusc.scene[0], SIZE)
+    assert export(walled, blind, fake_nusc, tmp_path / "t") == 2
+    assert "keyframe k1 has no image that can be read" in capsys.readouterr().err
+    assert len(read_targets(tmp_path / "t", "scene-0001", "k0").names) == 2
+    targets = read_targets(tmp_path / "t", "scene-0001", "k1")
+    assert (targets.names, targets.virtual) == ((), ())
+    assert targets.depth_m.shape == targets.sky.shape == (0, *SIZE)
 
 
 def test_an_export_goes_on_where_it_stopped(walled, log, fake_nusc, tmp_path):

@@ -12,6 +12,7 @@ import struct
 import sys
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,18 +101,29 @@ def export_scene(
         SceneError: a file cannot be written.
         DatasetError: the folder holds targets of another field or size.
     """
-    folder = out / log.name
-    _claim(folder, field, log)
     samples = nuscenes.keyframes(nusc, scene)
-    for sample in tqdm(samples, unit="keyframe"):
-        path = folder / f"{sample}.npz"
+    header, *paths = target_files(out, log.name, samples)
+    _claim(header, field, log)
+    for path, sample in zip(tqdm(paths, unit="keyframe"), samples, strict=True):
         if not path.is_file():
             _write(path, _arrays(field, log, nusc, sample))
     return len(samples)
 
 
-def _claim(folder: Path, field: SceneField, log: SceneLog) -> None:
-    """Mark the folder, or make sure that it is of the same field and size."""
+def target_files(out: Path, scene: str, samples: Sequence[str]) -> tuple[Path, ...]:
+    """The header of a scene's targets, then the file of each keyframe.
+
+    Args:
+        out: folder of all scenes' targets.
+        scene: name of the scene.
+        samples: sample tokens of its keyframes.
+    """
+    folder = out / scene
+    return (folder / "scene.json", *(folder / f"{sample}.npz" for sample in samples))
+
+
+def _claim(file: Path, field: SceneField, log: SceneLog) -> None:
+    """Mark the folder by its header, or make sure that it is of the same field and size."""
     wanted = {
         "format": FORMAT,
         "scene": log.name,
@@ -119,17 +131,16 @@ def _claim(folder: Path, field: SceneField, log: SceneLog) -> None:
         "offsets_m": [list(offset) for offset in OFFSETS_M],
         "field": _fingerprint(field),
     }
-    file = folder / "scene.json"
     if not file.is_file():
         write_whole(file, json.dumps(wanted, indent=1).encode())
         return
     try:
         found = json.loads(file.read_text())
     except ValueError as error:
-        raise DatasetError(f"{file} is damaged; remove {folder} and export again") from error
+        raise DatasetError(f"{file} is damaged; remove {file.parent} and export again") from error
     if found != wanted:
         raise DatasetError(
-            f"{folder} holds targets of another field or size: {found}, now {wanted}; "
+            f"{file.parent} holds targets of another field or size: {found}, now {wanted}; "
             "give another --export, or remove it first"
         )
 
@@ -240,7 +251,7 @@ def read_targets(out: Path, scene: str, sample: str) -> SceneTargets:
     Raises:
         DatasetError: they are missing or damaged.
     """
-    path = out / scene / f"{sample}.npz"
+    _, path = target_files(out, scene, [sample])
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

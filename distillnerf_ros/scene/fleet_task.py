@@ -40,12 +40,14 @@ class Task:
         module: dotted name of the verb's module, which offers ``run(arguments) -> int``.
         arguments: of the verb for this scene alone; paths are absolute. ``json``, where there is
             one, is the file that the verb writes its figures to.
+        leaves: files outside the folder that are there when it is done.
     """
 
     name: str
     folder: Path
     module: str
     arguments: dict[str, Any]
+    leaves: tuple[Path, ...] = ()
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -56,13 +58,15 @@ class Task:
     def figures(self) -> dict[str, Any] | None:
         """Figures of the task that was done before.
 
-        None if it was not, if it was asked otherwise, or if nobody can read it any more.
+        None if it was not, if it was asked otherwise, if nobody can read it any more, or if
+        something that it left was removed.
         """
         try:
             known = json.loads((self.folder / "done.json").read_text())
-            return known["figures"] if known["asked"] == self.asked else None
+            figures = known["figures"] if known["asked"] == self.asked else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        return figures if all(file.is_file() for file in self.leaves) else None
 
 
 @dataclasses.dataclass(frozen=True)

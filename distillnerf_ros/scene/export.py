@@ -122,25 +122,55 @@ def target_files(out: Path, scene: str, samples: Sequence[str]) -> tuple[Path, .
     return (folder / "scene.json", *(folder / f"{sample}.npz" for sample in samples))
 
 
+def check_targets(out: Path, field: SceneField, log: SceneLog, fitted: bool) -> None:
+    """Make sure, before a field is fitted, that its targets may go to a folder.
+
+    Args:
+        out: folder of all scenes' targets.
+        field: as it is now.
+        log: what it is fitted to.
+        fitted: whether it stays as it is.
+
+    Raises:
+        DatasetError: the folder holds targets of another field or size.
+    """
+    (file,) = target_files(out, log.name, [])
+    if file.is_file():
+        _check(file, _header(field, log) | ({} if fitted else {"field": "one yet to be fitted"}))
+
+
 def _claim(file: Path, field: SceneField, log: SceneLog) -> None:
     """Mark the folder by its header, or make sure that it is of the same field and size."""
-    wanted = {
+    wanted = _header(field, log)
+    if file.is_file():
+        _check(file, wanted)
+    else:
+        write_whole(file, json.dumps(wanted, indent=1).encode())
+
+
+def _header(field: SceneField, log: SceneLog) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "scene": log.name,
         "size": list(log.image_size),
         "offsets_m": [list(offset) for offset in OFFSETS_M],
         "field": _fingerprint(field),
     }
-    if not file.is_file():
-        write_whole(file, json.dumps(wanted, indent=1).encode())
-        return
+
+
+def _check(file: Path, wanted: dict[str, Any]) -> None:
     try:
-        found = json.loads(file.read_text())
-    except ValueError as error:
+        found = dict(json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError) as error:
         raise DatasetError(f"{file} is damaged; remove {file.parent} and export again") from error
-    if found != wanted:
+    differing = [
+        f"{key} {found.get(key)}, now {value}"
+        for key, value in wanted.items()
+        if found.get(key) != value
+    ]
+    if differing:
         raise DatasetError(
-            f"{file.parent} holds targets of another field or size: {found}, now {wanted}; "
+            f"{file.parent} holds targets of another field or size ({'; '.join(differing)}); "
             "give another --export, or remove it first"
         )
 

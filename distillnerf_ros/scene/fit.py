@@ -11,7 +11,7 @@ from distillnerf_ros.data import nuscenes
 from distillnerf_ros.device import resolve_device
 from distillnerf_ros.errors import ConfigError, SceneError
 from distillnerf_ros.progress import Progress
-from distillnerf_ros.scene.export import export_scene
+from distillnerf_ros.scene.export import check_targets, export_scene
 from distillnerf_ros.scene.fit_all import run_all
 from distillnerf_ros.scene.fitter import FitSettings, Fitter, config_of
 from distillnerf_ros.scene.fleet import add_fleet_arguments
@@ -48,23 +48,23 @@ class Budget:
         share = step / self.steps
         return share if self.minutes is None else max(share, elapsed_s / (60 * self.minutes))
 
+    def used(self, fitter: Fitter) -> float:
+        """The share that a fit has used up so far."""
+        return self.progress(fitter.step, fitter.elapsed_s)
+
 
 def fit(fitter: Fitter, budget: Budget, out: Path) -> None:
-    """Fit until the budget is used up; goes on from ``out``'s state if there is one.
+    """Fit until the budget is used up.
 
     Args:
-        fitter: fresh.
+        fitter: fresh, or as its last state left it.
         budget: how long.
         out: folder of state, curve and pictures.
 
     Raises:
         SceneError: something cannot be written, or the loss is not a number.
-        CheckpointError: the state is damaged or of something else.
     """
-    out.mkdir(parents=True, exist_ok=True)
     state = out / STATE_FILE
-    if state.is_file():
-        fitter.restore(state)
     with Progress(out, budget.steps, fitter.step, SceneError, fitter.elapsed_s) as shown:
         _fit(fitter, budget, shown, lambda: fitter.save(state))
         fitter.save(state)
@@ -75,12 +75,12 @@ def fit(fitter: Fitter, budget: Budget, out: Path) -> None:
 
 def _fit(fitter: Fitter, budget: Budget, shown: Progress, save: Callable[[], None]) -> None:
     saved = last = time.monotonic()
-    while (done := budget.progress(fitter.step, fitter.elapsed_s)) < 1:
+    while (done := budget.used(fitter)) < 1:
         terms = fitter.take_step(done)
         now = time.monotonic()
         fitter.elapsed_s, last = fitter.elapsed_s + now - last, now
         shown.add(fitter.step, terms)
-        ahead = budget.progress(fitter.step, fitter.elapsed_s)
+        ahead = budget.used(fitter)
         if int(ahead * _PICTURES) > int(done * _PICTURES) and ahead < 1:
             middle = fitter.log.duration_s / 2
             shown.show(fitter.step, "stamp", draw_stamp(fitter.field, fitter.log, middle))
@@ -128,6 +128,10 @@ def run(args: argparse.Namespace) -> int:
     budget = _budget(args)
     if args.all is not None:
         return run_all(args)
+    return _run_one(args, size, budget)
+
+
+def _run_one(args: argparse.Namespace, size: tuple[int, int], budget: Budget) -> int:
     nusc = nuscenes.open_dataset(args.dataroot, args.version)
     scene = nuscenes.find_scene(nusc, args.scene)
     device = resolve_device(args.device)
@@ -141,6 +145,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"{log.name} has no lidar: fitted to colour alone, depth will be poor")
     settings = FitSettings(pixels=args.pixels, rate=args.rate, seed=args.seed)
     fitter = Fitter(log, config_of(log), settings, device)
+    state = args.out / STATE_FILE
+    if state.is_file():
+        fitter.restore(state)
+    if args.export is not None:
+        check_targets(args.export, fitter.field, log, fitted=budget.used(fitter) >= 1)
     fit(fitter, budget, args.out)
     figures = judge(fitter.field, log, keyframe_truths(nusc, scene, log))
     _report(figures, fitter, log, args.json)

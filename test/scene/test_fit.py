@@ -6,7 +6,7 @@ import json
 import pytest
 
 from distillnerf_ros.data import nuscenes
-from distillnerf_ros.errors import ConfigError, SceneError
+from distillnerf_ros.errors import ConfigError, DatasetError, SceneError
 from distillnerf_ros.scene import fit, fitter
 from distillnerf_ros.scene.fit import Budget, parse_size
 from distillnerf_ros.scene.fitter import FitSettings
@@ -44,6 +44,21 @@ def test_a_second_call_goes_on(arguments, tmp_path):
     fit.run(arguments("--steps 1"))
     fit.run(arguments(f"--steps 2 --json {tmp_path / 'f.json'}"))
     assert json.loads((tmp_path / "f.json").read_text())["steps"] == 2
+
+
+def test_targets_of_another_field_stop_a_fit_before_it_begins(arguments, tmp_path, monkeypatch):
+    more = f"--export {tmp_path / 'targets'}"
+    fit.run(arguments(f"--steps 1 {more}"))
+    (tmp_path / "targets" / "scene-0001" / "k1.npz").unlink()
+    monkeypatch.setattr(fitter.Fitter, "take_step", None)
+    for wrong, said in (("--steps 2", "field .* yet to be fitted"), ("--size 32x24", "size")):
+        out = f"--out {tmp_path / wrong.split()[1]}"
+        with pytest.raises(DatasetError, match=rf"another field or size \({said}"):
+            fit.run(arguments(f"{wrong} {out} {more}"))
+    with pytest.raises(DatasetError, match=r"field .* yet to be fitted\); give another --export"):
+        fit.run(arguments(f"--steps 2 {more}"))
+    assert fit.run(arguments(f"--steps 1 {more}")) == 0
+    assert (tmp_path / "targets" / "scene-0001" / "k1.npz").is_file()
 
 
 def test_a_scene_without_lidar_is_fitted_and_said_to_be(arguments, fake_nusc, capsys):

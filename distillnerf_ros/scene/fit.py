@@ -1,6 +1,7 @@
 """The verb ``distillnerf scene``: fit the field of one scene, judge it, export targets."""
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import time
@@ -15,7 +16,7 @@ from distillnerf_ros.scene.export import check_targets, export_scene
 from distillnerf_ros.scene.fit_all import run_all
 from distillnerf_ros.scene.fitter import FitSettings, Fitter, config_of
 from distillnerf_ros.scene.fleet import add_fleet_arguments
-from distillnerf_ros.scene.fleet_task import write_whole
+from distillnerf_ros.scene.fleet_task import claim, write_whole
 from distillnerf_ros.scene.judge import SceneFigures, judge
 from distillnerf_ros.scene.log import SceneLog, read_log
 from distillnerf_ros.scene.pictures import draw_over_time, draw_stamp
@@ -122,13 +123,15 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: an argument is out of range.
         DatasetError: the log cannot be read.
-        SceneError: something cannot be written.
+        SceneError: something cannot be written, or somebody else works in ``--out``.
     """
     size = parse_size(args.size)
     budget = _budget(args)
     if args.all is not None:
         return run_all(args)
-    return _run_one(args, size, budget)
+    # A task of --all holds its folder's claim already.
+    with contextlib.nullcontext() if args.claimed else claim(args.out, wait_s=0.0):
+        return _run_one(args, size, budget)
 
 
 def _run_one(args: argparse.Namespace, size: tuple[int, int], budget: Budget) -> int:

@@ -37,7 +37,8 @@ class Task:
     Attributes:
         name: of the scene.
         folder: the task's own.
-        module: dotted name of the verb's module, which offers ``run(arguments) -> int``.
+        module: dotted name of the verb's module, which offers ``run(arguments) -> int``; besides
+            these its arguments say that the folder is ``claimed``.
         arguments: of the verb for this scene alone; paths are absolute. ``json``, where there is
             one, is the file that the verb writes its figures to.
         leaves: files outside the folder that are there when it is done.
@@ -116,7 +117,7 @@ def _do(task: Task, threads: int) -> Outcome:
         with _log(task.folder):
             module = importlib.import_module(task.module)
             _use_threads(threads)
-            status = module.run(argparse.Namespace(**task.arguments))
+            status = module.run(argparse.Namespace(**task.arguments, claimed=True))
     except Exception as error:
         note(task.folder, "fail", error=f"{type(error).__name__}: {error}")
         raise

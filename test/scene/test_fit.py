@@ -10,6 +10,7 @@ from distillnerf_ros.errors import ConfigError, DatasetError, SceneError
 from distillnerf_ros.scene import fit, fitter
 from distillnerf_ros.scene.fit import Budget, parse_size
 from distillnerf_ros.scene.fitter import FitSettings
+from distillnerf_ros.scene.fleet_task import claim
 
 
 @pytest.fixture
@@ -44,6 +45,21 @@ def test_a_second_call_goes_on(arguments, tmp_path):
     fit.run(arguments("--steps 1"))
     fit.run(arguments(f"--steps 2 --json {tmp_path / 'f.json'}"))
     assert json.loads((tmp_path / "f.json").read_text())["steps"] == 2
+
+
+def test_one_call_at_a_time_works_in_a_folder(arguments, tmp_path):
+    args = arguments("--steps 1")
+    with claim(args.out, wait_s=0.0):
+        with pytest.raises(SceneError, match="out is being worked on by process"):
+            fit.run(args)
+        args.claimed = True  # by who calls: a task of --all
+        assert fit.run(args) == 0
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(arguments, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SceneError, match="cannot be written"):
+        fit.run(arguments(f"--out {tmp_path / 'file' / 'out'}"))
 
 
 def test_targets_of_another_field_stop_a_fit_before_it_begins(arguments, tmp_path, monkeypatch):

@@ -56,7 +56,8 @@ def kinds(folder: Path) -> list[str]:
 def test_a_task_is_done_once(verb, task):
     assert work(task, 1) == Outcome("scene-0001", {"psnr": 20.0})
     assert work(task, 1) == Outcome("scene-0001", {"psnr": 20.0}, again=True)
-    assert len(verb.calls) == 1
+    (call,) = verb.calls
+    assert (call.scene, call.claimed) == ("scene-0001", True)
     assert kinds(task.folder) == ["start", "finish"]
 
 

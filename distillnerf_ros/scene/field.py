@@ -50,6 +50,11 @@ class Parts:
         """Extinction per metre of both."""
         return self.static + self.moving
 
+    @property
+    def shadow(self) -> Float[Tensor, " P"]:
+        """Share of the colour that is lost: shadows fall on what stands alone."""
+        return self.shade * self.static / self.density
+
 
 class SceneField(nn.Module):
     """A ``Field`` in the scene frame; without a time it is what stands, alone.
@@ -184,7 +189,7 @@ class SceneField(nn.Module):
         parts = self.parts(flat, None if time is None else torch.full_like(flat[:, 0], time))
         down = flat.new_tensor([0.0, 0.0, -1.0]).expand(len(flat), 3)
         views = down if directions is None else directions.reshape(-1, 3)
-        rgb = self.color(parts.latent, views) * (1 - parts.shade[:, None])
+        rgb = self.color(parts.latent, views) * (1 - parts.shadow[:, None])
         features = self.features(parts.latent)
         return FieldSample(
             parts.density.reshape(shape), rgb.reshape(*shape, 3), features.reshape(*shape, -1)

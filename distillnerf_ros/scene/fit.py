@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -145,7 +146,7 @@ def _run_one(args: argparse.Namespace, size: tuple[int, int], budget: Budget) ->
         write_sky_masks(nusc, scene, size, find, masks)
     log = read_log(nusc, scene, size, args.hold_out, masks)
     if log.sweeps is None:
-        print(f"{log.name} has no lidar: fitted to colour alone, depth will be poor")
+        print(f"{log.name} has no lidar returns: fitted to colour alone, depth will be poor")
     settings = FitSettings(pixels=args.pixels, rate=args.rate, seed=args.seed)
     fitter = Fitter(log, config_of(log), settings, device)
     state = args.out / STATE_FILE
@@ -163,10 +164,12 @@ def _run_one(args: argparse.Namespace, size: tuple[int, int], budget: Budget) ->
 
 
 def _budget(args: argparse.Namespace) -> Budget:
-    checks = {"steps": args.steps, "minutes": args.minutes, "pixels": args.pixels}
-    for name, value in checks.items():
-        if value is not None and not value > 0:
+    positive = ("steps", "minutes", "pixels", "rate")
+    for name, value in ((name, getattr(args, name)) for name in positive):
+        if value is not None and not 0 < value < math.inf:
             raise ConfigError(f"--{name} {value} is out of range; expected more than 0")
+    if not 0 <= args.seed < 1 << 63:
+        raise ConfigError(f"--seed {args.seed} is out of range; expected 0 to 2^63 - 1")
     if args.hold_out < 0 or args.hold_out == 1:
         raise ConfigError(f"--hold-out {args.hold_out} is out of range; expected 0, or 2 or more")
     return Budget(args.steps, args.minutes)

@@ -89,6 +89,18 @@ def test_a_scene_without_lidar_is_fitted_and_said_to_be(arguments, fake_nusc, ca
     assert "unknown" in out
 
 
+def test_a_lidar_whose_files_are_all_empty_is_none(arguments, fake_nusc, tmp_path, capsys):
+    for file in tmp_path.glob("LIDAR*.bin"):
+        file.write_bytes(b"")
+    assert fit.run(arguments("--steps 1")) == 0
+    assert "has no lidar returns" in capsys.readouterr().out
+
+
+def test_a_lidar_may_miss_a_sweep(arguments, tmp_path):
+    (tmp_path / "LIDAR_TOP-1.bin").write_bytes(b"")
+    assert fit.run(arguments("--steps 2")) == 0
+
+
 def test_the_sky_is_asked_of_a_clip_once(arguments, tmp_path, capsys):
     fit.run(arguments("--steps 2 --sky-by world_clip"))
     (folder,) = (tmp_path / "out").glob("sky-*")
@@ -103,7 +115,22 @@ def test_figures_that_cannot_be_written_are_an_error(arguments, tmp_path):
         fit.run(arguments(f"--steps 1 --json {tmp_path}"))
 
 
-@pytest.mark.parametrize("more", ["--steps 0", "--minutes -1", "--hold-out 1", "--size 4x4"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        "--steps 0",
+        "--minutes -1",
+        "--minutes nan",
+        "--rate 0",
+        "--rate -1",
+        "--rate nan",
+        "--rate inf",
+        "--seed -1",
+        f"--seed {1 << 64}",
+        "--hold-out 1",
+        "--size 4x4",
+    ],
+)
 def test_numbers_out_of_range_are_refused(arguments, more):
     with pytest.raises(ConfigError, match="expected"):
         fit.run(arguments(more))

@@ -14,6 +14,7 @@ from distillnerf_ros.device import resolve_device
 from distillnerf_ros.errors import ConfigError, SceneError
 from distillnerf_ros.progress import Progress
 from distillnerf_ros.scene.export import check_targets, export_scene
+from distillnerf_ros.scene.features import read_features
 from distillnerf_ros.scene.fit_all import run_all
 from distillnerf_ros.scene.fitter import FitSettings, Fitter, config_of
 from distillnerf_ros.scene.fleet import add_fleet_arguments
@@ -112,6 +113,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sky.add_argument(
         "--sky-by", metavar="CLIP", help="OpenCLIP model that finds the sky, such as world_clip"
     )
+    parser.add_argument(
+        "--features", type=Path, metavar="DIR", help="fit those of 'distillnerf teach --out DIR'"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:0")
     parser.add_argument("--json", type=Path, metavar="F", help="write the figures there")
     parser.add_argument("--export", type=Path, metavar="DIR", help="write training targets there")
@@ -148,7 +152,9 @@ def _run_one(args: argparse.Namespace, size: tuple[int, int], budget: Budget) ->
     if log.sweeps is None:
         print(f"{log.name} has no lidar returns: fitted to colour alone, depth will be poor")
     settings = FitSettings(pixels=args.pixels, rate=args.rate, seed=args.seed)
-    fitter = Fitter(log, config_of(log), settings, device)
+    taught = None if args.features is None else read_features(args.features, nusc, scene, log)
+    config = config_of(log, taught.width if taught is not None else 0)
+    fitter = Fitter(log, config, settings, device, taught)
     state = args.out / STATE_FILE
     if state.is_file():
         fitter.restore(state)

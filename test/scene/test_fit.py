@@ -2,22 +2,25 @@
 
 import argparse
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 
 from distillnerf_ros.data import nuscenes
-from distillnerf_ros.errors import ConfigError, DatasetError, SceneError
+from distillnerf_ros.errors import CheckpointError, ConfigError, DatasetError, SceneError
 from distillnerf_ros.scene import fit, fitter
 from distillnerf_ros.scene.fit import Budget, parse_size
 from distillnerf_ros.scene.fitter import FitSettings
 from distillnerf_ros.scene.fleet_task import claim
+from distillnerf_ros.scene.state import load_field
 
 
 @pytest.fixture
 def arguments(fake_nusc, scene_config, tmp_path, monkeypatch):
     """Parsed arguments on the fake scene, with a field that is small."""
     monkeypatch.setattr(nuscenes, "open_dataset", lambda *_: fake_nusc)
-    monkeypatch.setattr(fit, "config_of", lambda log: scene_config)
+    monkeypatch.setattr(fit, "config_of", lambda log, width: replace(scene_config, features=width))
     monkeypatch.setattr(fit, "FitSettings", lambda **k: FitSettings(beams=32, **k))
     monkeypatch.setattr(fitter, "WARM_UP_STEPS", 1)
     parser = argparse.ArgumentParser()
@@ -45,6 +48,14 @@ def test_a_second_call_goes_on(arguments, tmp_path):
     fit.run(arguments("--steps 1"))
     fit.run(arguments(f"--steps 2 --json {tmp_path / 'f.json'}"))
     assert json.loads((tmp_path / "f.json").read_text())["steps"] == 2
+
+
+def test_a_scene_learns_the_features_of_its_keyframes(arguments, tmp_path, store):
+    assert fit.run(arguments(f"--steps 2 --features {store.folder}")) == 0
+    scene = load_field(tmp_path / "out" / fit.STATE_FILE)
+    assert scene(torch.zeros(3, 3)).features.shape == (3, 2)
+    with pytest.raises(CheckpointError, match=r"written for features .*, now asked for none"):
+        fit.run(arguments("--steps 2"))
 
 
 def test_one_call_at_a_time_works_in_a_folder(arguments, tmp_path):

@@ -8,6 +8,7 @@ import torch
 
 from distillnerf_ros.errors import CheckpointError, SceneError
 from distillnerf_ros.scene import fitter as module
+from distillnerf_ros.scene.features import LogFeatures
 from distillnerf_ros.scene.fitter import Fitter, config_of
 from distillnerf_ros.scene.state import load_field, read_tensors, write_tensors
 
@@ -78,11 +79,26 @@ def test_sky_and_features_are_fitted_where_given(scene_log, scene_config, fit_se
     sky = torch.ones(8, 12, 16, dtype=torch.int8)
     log = dataclasses.replace(scene_log, sky=sky, sweeps=None)
     config = dataclasses.replace(scene_config, features=5)
-    teacher = torch.ones(8, 5, 3, 4, dtype=torch.float16)
+    values = torch.ones(8, 5, 3, 4, dtype=torch.float16)
+    teacher = LogFeatures(values, torch.arange(8), "ones")
     fitter = Fitter(log, config, fit_settings, CPU, teacher)
     terms = [fitter.take_step(0.0) for _ in range(15)]
     assert terms[-1]["features"] < terms[2]["features"]
     assert terms[-1]["sky"] < terms[2]["sky"]
+
+
+def test_a_state_of_other_features_is_refused(scene_log, scene_config, fit_settings, tmp_path):
+    config = dataclasses.replace(scene_config, features=5)
+    values = torch.ones(1, 5, 3, 4, dtype=torch.float16)
+    row = torch.full((8,), -1)
+    row[3] = 0
+    fitters = [
+        Fitter(scene_log, config, fit_settings, CPU, LogFeatures(values, row, name))
+        for name in ("ones", "others")
+    ]
+    fitters[0].save(tmp_path / "state")
+    with pytest.raises(CheckpointError, match="written for features ones, now asked for others"):
+        fitters[1].restore(tmp_path / "state")
 
 
 def test_held_out_images_are_never_drawn(make):

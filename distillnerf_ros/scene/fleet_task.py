@@ -227,7 +227,7 @@ def events(folder: Path) -> list[dict[str, Any]]:
     """What happened in a folder, oldest first; a line that is not whole is left out."""
     try:
         return whole_lines((folder / "events.jsonl").read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

@@ -63,3 +63,10 @@ def test_figures_that_cannot_be_copied_are_shown_all_the_same(tmp_path, capsys):
     with pytest.raises(SceneError, match="cannot be written"):
         report(tmp_path, tasks(tmp_path), OUTCOMES, tmp_path)
     assert "| mean of 2 of 3 |" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "out"
+    with pytest.raises(SceneError, match="cannot be written"):
+        report(out, [Task("a", out / "a", "verb", {})], [Outcome("a", error="no folder")], None)

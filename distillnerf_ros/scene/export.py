@@ -8,6 +8,11 @@ are kept. See :class:`SceneTargets` for what a file holds.
 import dataclasses
 import json
 import os
+import struct
+import sys
+import zipfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +27,7 @@ from distillnerf_ros.data import nuscenes
 from distillnerf_ros.data.nuscenes import NuScenes
 from distillnerf_ros.errors import DatasetError, SceneError
 from distillnerf_ros.scene.field import SceneField
+from distillnerf_ros.scene.fleet_task import write_whole
 from distillnerf_ros.scene.judge import shot_of
 from distillnerf_ros.scene.log import SceneLog
 from distillnerf_ros.scene.views import Picture, Shot, take
@@ -31,6 +37,12 @@ OFFSETS_M = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (0.0, -1.0, 0.0))
 """How far the virtual cameras are moved along the vehicle's axes: up, left, right."""
 DECISIVE = 0.1
 """Rays whose opacity is this near to 0 or 1 are known; others are not."""
+
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, LookupError, TypeError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
+"""What zipfile and NumPy raise of a file that is missing, cut or damaged, wherever it is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +73,7 @@ class SceneTargets:
         names: cameras.
         depth_m: (N, H, W) metres along the optical axis, infinite for sky, NaN where unsure.
         sky: (N, H, W).
-        virtual: one view per offset.
+        virtual: one view per offset; none where no camera has targets.
     """
 
     names: tuple[str, ...]
@@ -89,40 +101,76 @@ def export_scene(
         SceneError: a file cannot be written.
         DatasetError: the folder holds targets of another field or size.
     """
-    folder = out / log.name
-    _claim(folder, field, log)
     samples = nuscenes.keyframes(nusc, scene)
-    for sample in tqdm(samples, unit="keyframe"):
-        path = folder / f"{sample}.npz"
+    header, *paths = target_files(out, log.name, samples)
+    _claim(header, field, log)
+    for path, sample in zip(tqdm(paths, unit="keyframe"), samples, strict=True):
         if not path.is_file():
             _write(path, _arrays(field, log, nusc, sample))
     return len(samples)
 
 
-def _claim(folder: Path, field: SceneField, log: SceneLog) -> None:
-    """Mark the folder, or make sure that it is of the same field and size."""
-    wanted = {
+def target_files(out: Path, scene: str, samples: Sequence[str]) -> tuple[Path, ...]:
+    """The header of a scene's targets, then the file of each keyframe.
+
+    Args:
+        out: folder of all scenes' targets.
+        scene: name of the scene.
+        samples: sample tokens of its keyframes.
+    """
+    folder = out / scene
+    return (folder / "scene.json", *(folder / f"{sample}.npz" for sample in samples))
+
+
+def check_targets(out: Path, field: SceneField, log: SceneLog, fitted: bool) -> None:
+    """Make sure, before a field is fitted, that its targets may go to a folder.
+
+    Args:
+        out: folder of all scenes' targets.
+        field: as it is now.
+        log: what it is fitted to.
+        fitted: whether it stays as it is.
+
+    Raises:
+        DatasetError: the folder holds targets of another field or size.
+    """
+    (file,) = target_files(out, log.name, [])
+    if file.is_file():
+        _check(file, _header(field, log) | ({} if fitted else {"field": "one yet to be fitted"}))
+
+
+def _claim(file: Path, field: SceneField, log: SceneLog) -> None:
+    """Mark the folder by its header, or make sure that it is of the same field and size."""
+    wanted = _header(field, log)
+    if file.is_file():
+        _check(file, wanted)
+    else:
+        write_whole(file, json.dumps(wanted, indent=1).encode())
+
+
+def _header(field: SceneField, log: SceneLog) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "scene": log.name,
         "size": list(log.image_size),
         "offsets_m": [list(offset) for offset in OFFSETS_M],
         "field": _fingerprint(field),
     }
-    file = folder / "scene.json"
-    if not file.is_file():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(wanted, indent=1))
-        except OSError as error:
-            raise SceneError(f"{file} cannot be written: {error}") from error
-        return
+
+
+def _check(file: Path, wanted: dict[str, Any]) -> None:
     try:
-        found = json.loads(file.read_text())
-    except ValueError as error:
-        raise DatasetError(f"{file} is damaged; remove {folder} and export again") from error
-    if found != wanted:
+        found = dict(json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise DatasetError(f"{file} is damaged; remove {file.parent} and export again") from error
+    differing = [
+        f"{key} {found.get(key)}, now {value}"
+        for key, value in wanted.items()
+        if found.get(key) != value
+    ]
+    if differing:
         raise DatasetError(
-            f"{folder} holds targets of another field or size: {found}, now {wanted}; "
+            f"{file.parent} holds targets of another field or size ({'; '.join(differing)}); "
             "give another --export, or remove it first"
         )
 
@@ -138,42 +186,52 @@ def _arrays(
 ) -> dict[str, np.ndarray]:
     data = nusc.get("sample", sample)["data"]
     names = [n for n in log.cameras if data.get(n) in log.tokens]
+    if not names:
+        tqdm.write(f"keyframe {sample} has no image that can be read: no targets", sys.stderr)
     shots = [shot_of(log, log.tokens.index(data[name])) for name in names]
     record = nuscenes.reference_record(nusc, sample)
     scene_from_ego = log.scene_from_map @ nuscenes.map_from_ego(nusc, record)
     turn = torch.from_numpy(scene_from_ego).float()
     seen = [take(field, shot) for shot in shots]
+    size = log.image_size
     arrays = {
-        "names": np.array(names),
-        "depth_m": np.stack([_known_depth(picture).numpy() for picture in seen]),
-        "sky": np.stack([(picture.opacity < DECISIVE).numpy() for picture in seen]),
-        "intrinsics": np.stack([shot.intrinsics.numpy() for shot in shots]),
+        "names": np.array(names, np.str_),
+        "depth_m": _stacked([_known_depth(picture) for picture in seen], size, np.float16),
+        "sky": _stacked([picture.opacity < DECISIVE for picture in seen], size, np.bool_),
+        "intrinsics": _stacked([shot.intrinsics for shot in shots], (3, 3), np.float32),
     }
-    views = [_virtual(field, shots, turn, torch.tensor(offset)) for offset in OFFSETS_M]
+    views = [_virtual(field, shots, turn, torch.tensor(offset), size) for offset in OFFSETS_M]
     for key in views[0]:
         arrays[f"virtual_{key}"] = np.stack([view[key] for view in views])
-    for key in ("depth_m", "virtual_depth_m"):
-        arrays[key] = arrays[key].astype(np.float16)
     return arrays
 
 
 def _virtual(
-    field: SceneField, shots: list[Shot], scene_from_ego: Tensor, offset_m: Tensor
+    field: SceneField,
+    shots: list[Shot],
+    scene_from_ego: Tensor,
+    offset_m: Tensor,
+    size: tuple[int, int],
 ) -> dict[str, np.ndarray]:
     """Colour, depth, validity and poses of cameras that are moved in the vehicle's axes."""
     moved = [shot.moved(scene_from_ego[:3, :3] @ offset_m) for shot in shots]
     seen = [take(field, shot) for shot in moved]
     depth = [_known_depth(picture) for picture in seen]
     valid = [d.isinf() | _looked_at(s, d, shots) for s, d in zip(moved, depth, strict=True)]
+    known = [d.masked_fill(~v, torch.nan) for d, v in zip(depth, valid, strict=True)]
     ego_from_scene = torch.linalg.inv(scene_from_ego.double()).float()
+    poses = [ego_from_scene @ shot.scene_from_camera for shot in moved]
     return {
-        "rgb": np.stack([(p.rgb * 255).round().byte().numpy() for p in seen]),
-        "depth_m": np.stack(
-            [d.masked_fill(~v, torch.nan).numpy() for d, v in zip(depth, valid, strict=True)]
-        ),
-        "valid": np.stack([v.numpy() for v in valid]),
-        "pose": np.stack([(ego_from_scene @ shot.scene_from_camera).numpy() for shot in moved]),
+        "rgb": _stacked([(p.rgb * 255).round() for p in seen], (3, *size), np.uint8),
+        "depth_m": _stacked(known, size, np.float16),
+        "valid": _stacked(valid, size, np.bool_),
+        "pose": _stacked(poses, (4, 4), np.float32),
     }
+
+
+def _stacked(of_cameras: list[Tensor], shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """(N, *shape) of what each camera has; of no camera, too."""
+    return np.array([value.numpy() for value in of_cameras], dtype).reshape(-1, *shape)
 
 
 def _known_depth(seen: Picture) -> Float[Tensor, "H W"]:
@@ -223,17 +281,19 @@ def read_targets(out: Path, scene: str, sample: str) -> SceneTargets:
     Raises:
         DatasetError: they are missing or damaged.
     """
-    path = out / scene / f"{sample}.npz"
+    _, path = target_files(out, scene, [sample])
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         names = tuple(str(name) for name in arrays["names"])
         depth = torch.from_numpy(arrays["depth_m"].astype(np.float32))
-        views = [_read_view(arrays, names, number) for number in range(len(OFFSETS_M))]
+        offsets = range(len(OFFSETS_M) if names else 0)
+        views = [_read_view(arrays, names, number) for number in offsets]
         return SceneTargets(names, depth, torch.from_numpy(arrays["sky"]), tuple(views))
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except _UNREADABLE as error:
         raise DatasetError(
-            f"{path} holds no targets ({error!r}); run 'distillnerf scene --export {out}'"
+            f"{path} holds no targets ({error!r}); remove it if it is there, and run "
+            f"'distillnerf scene --export {out}' again"
         ) from error
 
 

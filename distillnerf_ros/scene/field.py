@@ -24,6 +24,9 @@ from distillnerf_ros.voxels.field import FieldSample, density_from_logit
 
 _EMPTY_LOGIT = -3.5
 """Density begins at exp(-4.5), 0.01 per metre: rays see through the scene at first."""
+CLEAR_PROPOSAL = 0.25
+"""Cap per metre on what the shared renderer is told: cells begin up to their edge before their
+surface, and its intervals of 0.2 m may each take all that is left of a ray."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +49,11 @@ class Parts:
     def density(self) -> Float[Tensor, " P"]:
         """Extinction per metre of both."""
         return self.static + self.moving
+
+    @property
+    def shadow(self) -> Float[Tensor, " P"]:
+        """Share of the colour that is lost: shadows fall on what stands alone."""
+        return self.shade * self.static / self.density
 
 
 class SceneField(nn.Module):
@@ -181,7 +189,7 @@ class SceneField(nn.Module):
         parts = self.parts(flat, None if time is None else torch.full_like(flat[:, 0], time))
         down = flat.new_tensor([0.0, 0.0, -1.0]).expand(len(flat), 3)
         views = down if directions is None else directions.reshape(-1, 3)
-        rgb = self.color(parts.latent, views) * (1 - parts.shade[:, None])
+        rgb = self.color(parts.latent, views) * (1 - parts.shadow[:, None])
         features = self.features(parts.latent)
         return FieldSample(
             parts.density.reshape(shape), rgb.reshape(*shape, 3), features.reshape(*shape, -1)
@@ -192,8 +200,8 @@ class SceneField(nn.Module):
         return self.parts(points_m.reshape(-1, 3), None).static.reshape(points_m.shape[:-1])
 
     def proposal_density(self, points_m: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape"]:
-        """Largest density of what stands near each point; no gradient."""
-        return self.near_density(points_m, None)
+        """Largest density of what stands near each point, capped; no gradient."""
+        return self.near_density(points_m, None).clamp(max=CLEAR_PROPOSAL)
 
     @torch.no_grad()
     def near_density(
@@ -253,9 +261,10 @@ class Moment:
         return parts.density.reshape(points_m.shape[:-1])
 
     def proposal_density(self, points_m: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape"]:
-        """Largest density near each point; no gradient."""
+        """Largest density near each point, capped; no gradient."""
         time_s = points_m.new_tensor(self.time_s).expand(points_m.shape[:-1])
-        return self.scene.near_density(self._placed(points_m), time_s)
+        near = self.scene.near_density(self._placed(points_m), time_s)
+        return near.clamp(max=CLEAR_PROPOSAL)
 
     def _placed(self, points_m: Tensor) -> Tensor:
         if self.scene_from_frame is None:

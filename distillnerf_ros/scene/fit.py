@@ -1,8 +1,10 @@
 """The verb ``distillnerf scene``: fit the field of one scene, judge it, export targets."""
 
 import argparse
+import contextlib
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +13,12 @@ from distillnerf_ros.data import nuscenes
 from distillnerf_ros.device import resolve_device
 from distillnerf_ros.errors import ConfigError, SceneError
 from distillnerf_ros.progress import Progress
-from distillnerf_ros.scene.export import export_scene
+from distillnerf_ros.scene.export import check_targets, export_scene
+from distillnerf_ros.scene.features import read_features
 from distillnerf_ros.scene.fit_all import run_all
 from distillnerf_ros.scene.fitter import FitSettings, Fitter, config_of
 from distillnerf_ros.scene.fleet import add_fleet_arguments
+from distillnerf_ros.scene.fleet_task import claim, write_whole
 from distillnerf_ros.scene.judge import SceneFigures, judge
 from distillnerf_ros.scene.log import SceneLog, read_log
 from distillnerf_ros.scene.pictures import draw_over_time, draw_stamp
@@ -47,23 +51,23 @@ class Budget:
         share = step / self.steps
         return share if self.minutes is None else max(share, elapsed_s / (60 * self.minutes))
 
+    def used(self, fitter: Fitter) -> float:
+        """The share that a fit has used up so far."""
+        return self.progress(fitter.step, fitter.elapsed_s)
+
 
 def fit(fitter: Fitter, budget: Budget, out: Path) -> None:
-    """Fit until the budget is used up; goes on from ``out``'s state if there is one.
+    """Fit until the budget is used up.
 
     Args:
-        fitter: fresh.
+        fitter: fresh, or as its last state left it.
         budget: how long.
         out: folder of state, curve and pictures.
 
     Raises:
         SceneError: something cannot be written, or the loss is not a number.
-        CheckpointError: the state is damaged or of something else.
     """
-    out.mkdir(parents=True, exist_ok=True)
     state = out / STATE_FILE
-    if state.is_file():
-        fitter.restore(state)
     with Progress(out, budget.steps, fitter.step, SceneError, fitter.elapsed_s) as shown:
         _fit(fitter, budget, shown, lambda: fitter.save(state))
         fitter.save(state)
@@ -74,12 +78,12 @@ def fit(fitter: Fitter, budget: Budget, out: Path) -> None:
 
 def _fit(fitter: Fitter, budget: Budget, shown: Progress, save: Callable[[], None]) -> None:
     saved = last = time.monotonic()
-    while (done := budget.progress(fitter.step, fitter.elapsed_s)) < 1:
+    while (done := budget.used(fitter)) < 1:
         terms = fitter.take_step(done)
         now = time.monotonic()
         fitter.elapsed_s, last = fitter.elapsed_s + now - last, now
         shown.add(fitter.step, terms)
-        ahead = budget.progress(fitter.step, fitter.elapsed_s)
+        ahead = budget.used(fitter)
         if int(ahead * _PICTURES) > int(done * _PICTURES) and ahead < 1:
             middle = fitter.log.duration_s / 2
             shown.show(fitter.step, "stamp", draw_stamp(fitter.field, fitter.log, middle))
@@ -109,6 +113,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sky.add_argument(
         "--sky-by", metavar="CLIP", help="OpenCLIP model that finds the sky, such as world_clip"
     )
+    parser.add_argument(
+        "--features", type=Path, metavar="DIR", help="fit those of 'distillnerf teach --out DIR'"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:0")
     parser.add_argument("--json", type=Path, metavar="F", help="write the figures there")
     parser.add_argument("--export", type=Path, metavar="DIR", help="write training targets there")
@@ -121,12 +128,18 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: an argument is out of range.
         DatasetError: the log cannot be read.
-        SceneError: something cannot be written.
+        SceneError: something cannot be written, or somebody else works in ``--out``.
     """
     size = parse_size(args.size)
     budget = _budget(args)
     if args.all is not None:
         return run_all(args)
+    # A task of --all holds its folder's claim already.
+    with contextlib.nullcontext() if args.claimed else claim(args.out, wait_s=0.0):
+        return _run_one(args, size, budget)
+
+
+def _run_one(args: argparse.Namespace, size: tuple[int, int], budget: Budget) -> int:
     nusc = nuscenes.open_dataset(args.dataroot, args.version)
     scene = nuscenes.find_scene(nusc, args.scene)
     device = resolve_device(args.device)
@@ -137,9 +150,16 @@ def run(args: argparse.Namespace) -> int:
         write_sky_masks(nusc, scene, size, find, masks)
     log = read_log(nusc, scene, size, args.hold_out, masks)
     if log.sweeps is None:
-        print(f"{log.name} has no lidar: fitted to colour alone, depth will be poor")
+        print(f"{log.name} has no lidar returns: fitted to colour alone, depth will be poor")
     settings = FitSettings(pixels=args.pixels, rate=args.rate, seed=args.seed)
-    fitter = Fitter(log, config_of(log), settings, device)
+    taught = None if args.features is None else read_features(args.features, nusc, scene, log)
+    config = config_of(log, taught.width if taught is not None else 0)
+    fitter = Fitter(log, config, settings, device, taught)
+    state = args.out / STATE_FILE
+    if state.is_file():
+        fitter.restore(state)
+    if args.export is not None:
+        check_targets(args.export, fitter.field, log, fitted=budget.used(fitter) >= 1)
     fit(fitter, budget, args.out)
     figures = judge(fitter.field, log, keyframe_truths(nusc, scene, log))
     _report(figures, fitter, log, args.json)
@@ -150,10 +170,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _budget(args: argparse.Namespace) -> Budget:
-    checks = {"steps": args.steps, "minutes": args.minutes, "pixels": args.pixels}
-    for name, value in checks.items():
-        if value is not None and not value > 0:
+    positive = ("steps", "minutes", "pixels", "rate")
+    for name, value in ((name, getattr(args, name)) for name in positive):
+        if value is not None and not 0 < value < math.inf:
             raise ConfigError(f"--{name} {value} is out of range; expected more than 0")
+    if not 0 <= args.seed < 1 << 63:
+        raise ConfigError(f"--seed {args.seed} is out of range; expected 0 to 2^63 - 1")
     if args.hold_out < 0 or args.hold_out == 1:
         raise ConfigError(f"--hold-out {args.hold_out} is out of range; expected 0, or 2 or more")
     return Budget(args.steps, args.minutes)
@@ -185,8 +207,4 @@ def _report(figures: SceneFigures, fitter: Fitter, log: SceneLog, file: Path | N
         "minutes": round(fitter.elapsed_s / 60, 2),
         "device": str(fitter.device),
     }
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(known, indent=1))
-    except OSError as error:
-        raise SceneError(f"{file} cannot be written: {error}") from error
+    write_whole(file, json.dumps(known, indent=1).encode())

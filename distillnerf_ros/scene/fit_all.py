@@ -1,16 +1,17 @@
 """``distillnerf scene --all``: every scene of a data set, fitted, judged and exported."""
 
 import argparse
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 from distillnerf_ros.data import nuscenes
+from distillnerf_ros.data.nuscenes import NuScenes
 from distillnerf_ros.errors import ConfigError
+from distillnerf_ros.scene.export import target_files
 from distillnerf_ros.scene.fleet import Engine, alone, run_tasks
 from distillnerf_ros.scene.fleet_summary import report
-from distillnerf_ros.scene.fleet_task import Task
+from distillnerf_ros.scene.fleet_task import Task, whole_lines
 
 MODULE = "distillnerf_ros.scene.fit"
 _CURVE_FILE = "curve.jsonl"
@@ -37,16 +38,18 @@ def run_all(args: argparse.Namespace) -> int:
         raise ConfigError(f"--scene {args.scene} and --all exclude each other; give one of them")
     nusc = nuscenes.open_dataset(args.dataroot, args.version)
     scenes = nuscenes.scenes_of_split(nusc, args.all)
-    tasks = [scene_task(args, nusc.version, scene["name"]) for scene in scenes]
+    tasks = [scene_task(args, nusc, scene) for scene in scenes]
     outcomes = run_tasks(tasks, engine, describe)
     return report(args.out, tasks, outcomes, args.json)
 
 
-def scene_task(args: argparse.Namespace, version: str, name: str) -> Task:
+def scene_task(args: argparse.Namespace, nusc: NuScenes, scene: dict[str, Any]) -> Task:
     """The task of one scene: its folder below ``--out``, targets in the common ``--export``."""
+    name, samples = scene["name"], nuscenes.keyframes(nusc, scene)
     folder = args.out.resolve() / name
-    own = {"version": version, "scene": name, "out": folder, "json": folder / "figures.json"}
-    return Task(name, folder, MODULE, alone(args, **own))
+    own = {"version": nusc.version, "scene": name, "out": folder, "json": folder / "figures.json"}
+    targets = () if args.export is None else target_files(args.export.resolve(), name, samples)
+    return Task(name, folder, MODULE, alone(args, **own), targets)
 
 
 def describe(task: Task) -> str:
@@ -74,8 +77,6 @@ def _tail(curve: Path) -> list[dict[str, Any]]:
         with curve.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - _TAIL_BYTES))
-            # The first may be cut by the seek, the last is not ended while it is written.
-            lines = file.read().split(b"\n")[1 if size > _TAIL_BYTES else 0 : -1]
+            return whole_lines(file.read())
     except OSError:
         return []
-    return [json.loads(line) for line in lines]

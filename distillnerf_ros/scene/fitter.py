@@ -13,6 +13,7 @@ from distillnerf_ros.cameras import Rays
 from distillnerf_ros.errors import CheckpointError, SceneError
 from distillnerf_ros.scene import losses
 from distillnerf_ros.scene.config import SceneConfig
+from distillnerf_ros.scene.features import LogFeatures
 from distillnerf_ros.scene.field import SceneField
 from distillnerf_ros.scene.log import SceneLog
 from distillnerf_ros.scene.march import CameraBundle, Marched, colors, features, march
@@ -36,6 +37,8 @@ _CLEAR_M = 0.4
 """A return is solid so far behind it; free are points so far before it and more."""
 _REFRESH_EVERY = 16
 _REFRESH_POINTS = 1 << 16
+_NOTHING = "none"
+"""Of what a fit was not given; states that do not know of it were not given it either."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Fitter:
         config: SceneConfig,
         settings: FitSettings,
         device: torch.device,
-        teacher: Float[Tensor, "F C h w"] | None = None,
+        teacher: LogFeatures | None = None,
     ) -> None:
         """Prepare a field that knows nothing yet but where lidar returns move.
 
@@ -106,7 +109,7 @@ class Fitter:
             config: of the field.
             settings: of the fit.
             device: where to compute.
-            teacher: foundation features of each image, ``config.features`` wide.
+            teacher: foundation features of images, ``config.features`` wide.
         """
         self.log, self.settings, self.device, self.teacher = log, settings, device, teacher
         torch.manual_seed(settings.seed)
@@ -208,18 +211,13 @@ class Fitter:
             sky = self.log.sky.flatten(1)[frame, pixel].to(self.device)
             terms["sky"] = s.sky * losses.sky_loss(opacity, sky)
         if self.teacher is not None:
-            wanted = self._taught(frame, pixel)
-            error = (features(self.field, marched) - wanted).abs().mean()
+            wanted, known = self.teacher.at(frame, pixel, self.log.image_size)
+            said = features(self.field, marched)
+            error = losses.feature_error(
+                said, wanted.to(self.device), known.to(self.device), opacity
+            )
             terms["features"] = s.features * error
         return terms
-
-    def _taught(self, frame: Tensor, pixel: Tensor) -> Float[Tensor, "R C"]:
-        """The teacher's features at pixels (the nearest cell)."""
-        assert self.teacher is not None
-        height, width = self.log.image_size
-        rows, cols = self.teacher.shape[2:]
-        row, col = (pixel // width) * rows // height, (pixel % width) * cols // width
-        return self.teacher[frame, :, row, col].to(self.device, torch.float32)
 
     def _draw_beams(self, number: int) -> "_Beams | None":
         sweeps = self.log.sweeps
@@ -295,9 +293,12 @@ class Fitter:
     def _identity(self) -> dict[str, str]:
         """What a state belongs to."""
         images = (self.log.tokens, self.log.held_out.tolist(), self.log.image_size)
+        sky = self.log.sky
         return {
             "scene": self.log.name,
-            "images": hashlib.sha1(repr(images).encode(), usedforsecurity=False).hexdigest(),
+            "images": _digest(repr(images).encode()),
+            "sky masks": _NOTHING if sky is None else _digest(sky.numpy().tobytes()),
+            "features": _NOTHING if self.teacher is None else self.teacher.name,
             "config": self.field.config.to_json(),
             "settings": json.dumps(dataclasses.asdict(self.settings)),
         }
@@ -311,9 +312,10 @@ class Fitter:
         metadata, tensors = read_tensors(path)
         wanted = self._identity()
         for key, value in wanted.items():
-            if metadata.get(key) != value:
+            found = metadata.get(key, _NOTHING)
+            if found != value:
                 raise CheckpointError(
-                    f"{path} was written for {key} {metadata.get(key)}, now asked for {value}; "
+                    f"{path} was written for {key} {found}, now asked for {value}; "
                     "give another --out, or remove it"
                 )
         fill_field(self.field, tensors, path)
@@ -325,6 +327,10 @@ class Fitter:
                 state["state"].setdefault(int(number), {})[key] = tensor
         self.optimizer.load_state_dict(state)
         self.step, self.elapsed_s = int(metadata["step"]), float(metadata["elapsed_s"])
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha1(content, usedforsecurity=False).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -98,11 +98,12 @@ def add_fleet_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--retries", type=int, default=defaults.retries, metavar="R", help="after a lost worker"
     )
+    parser.set_defaults(claimed=False)
 
 
 def alone(args: argparse.Namespace, **changed: Any) -> dict[str, Any]:
     """The arguments of a verb for one scene, with absolute paths, as a task wants them."""
-    fleet = ("address", "workers", "threads", "gpus_per_task", "retries")
+    fleet = ("address", "workers", "threads", "gpus_per_task", "retries", "claimed")
     kept = {k: v for k, v in vars(args).items() if k not in fleet} | {"all": None} | changed
     return {k: v.resolve() if isinstance(v, Path) else v for k, v in kept.items()}
 

@@ -27,9 +27,9 @@ def report(
         SceneError: something cannot be written.
     """
     content = write_summary(out, tasks, outcomes)
+    print(table(content), end="")
     if copy is not None:
         write_whole(copy, json.dumps(content, indent=1).encode())
-    print(table(content), end="")
     return 0 if content["done"] == content["total"] else EXIT_INCOMPLETE
 
 

@@ -37,15 +37,18 @@ class Task:
     Attributes:
         name: of the scene.
         folder: the task's own.
-        module: dotted name of the verb's module, which offers ``run(arguments) -> int``.
+        module: dotted name of the verb's module, which offers ``run(arguments) -> int``; besides
+            these its arguments say that the folder is ``claimed``.
         arguments: of the verb for this scene alone; paths are absolute. ``json``, where there is
             one, is the file that the verb writes its figures to.
+        leaves: files outside the folder that are there when it is done.
     """
 
     name: str
     folder: Path
     module: str
     arguments: dict[str, Any]
+    leaves: tuple[Path, ...] = ()
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -56,13 +59,15 @@ class Task:
     def figures(self) -> dict[str, Any] | None:
         """Figures of the task that was done before.
 
-        None if it was not, if it was asked otherwise, or if nobody can read it any more.
+        None if it was not, if it was asked otherwise, if nobody can read it any more, or if
+        something that it left was removed.
         """
         try:
             known = json.loads((self.folder / "done.json").read_text())
-            return known["figures"] if known["asked"] == self.asked else None
+            figures = known["figures"] if known["asked"] == self.asked else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        return figures if all(file.is_file() for file in self.leaves) else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +117,7 @@ def _do(task: Task, threads: int) -> Outcome:
         with _log(task.folder):
             module = importlib.import_module(task.module)
             _use_threads(threads)
-            status = module.run(argparse.Namespace(**task.arguments))
+            status = module.run(argparse.Namespace(**task.arguments, claimed=True))
     except Exception as error:
         note(task.folder, "fail", error=f"{type(error).__name__}: {error}")
         raise
@@ -219,13 +224,20 @@ def note(folder: Path, event: str, **more: str) -> None:
 
 
 def events(folder: Path) -> list[dict[str, Any]]:
-    """What happened in a folder, oldest first; a line that is not whole yet is left out."""
+    """What happened in a folder, oldest first; a line that is not whole is left out."""
     try:
-        lines = (folder / "events.jsonl").read_text().splitlines()
-    except FileNotFoundError:
+        return whole_lines((folder / "events.jsonl").read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def whole_lines(content: bytes) -> list[dict[str, Any]]:
+    """The lines of JSON that can be read.
+
+    One that is being written has no end yet, and one that a full disk cut has the next in it.
+    """
     whole = []
-    for line in lines:
+    for line in content.splitlines():
         with contextlib.suppress(ValueError):
             whole.append(json.loads(line))
     return whole
@@ -260,13 +272,14 @@ def _log(folder: Path) -> Iterator[None]:
 
 
 def write_whole(file: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all.
+    """Write a file that appears whole or not at all, and its folder where there is none.
 
     Raises:
         SceneError: it cannot be written.
     """
     part = file.with_suffix(f".{os.getpid()}.part")
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(content)
         os.replace(part, file)
     except OSError as error:

@@ -34,7 +34,8 @@ class SceneFigures:
             then over them, as ``training.metrics`` has it (Monodepth, DistillNeRF).
         no_hit: share of those pixels at which nothing is hit, in the same mean.
         sky_hit: share of the pixels known to be sky at which something is, in the same mean.
-        dynamic_iou: IoU of what moves, over all pixels of all keyframes together.
+        dynamic_iou: IoU of what moves, over all pixels of all keyframes together of which that is
+            known.
     """
 
     psnr: float | None
@@ -59,16 +60,15 @@ def shot_of(log: SceneLog, frame: int) -> Shot:
 def judge(field: SceneField, log: SceneLog, truths: Iterable[KeyframeTruth]) -> SceneFigures:
     """All figures of a field."""
     depths, hits, misses = [], 0, 0
-    known = False
     for truth in truths:
         depths_m = []
         for number, frame in enumerate(truth.frames):
             seen = take(field, shot_of(log, frame))
             depths_m.append(seen.depth_m)
-            if truth.moving is not None:
-                known = True
-                both, either = overlap(seen.moving > MOVING_SHARE, truth.moving[number])
-                hits, misses = hits + both, misses + either - both
+            moving = truth.moving[number]
+            said = (seen.moving > MOVING_SHARE) & (moving >= 0)
+            both, either = overlap(said, moving == 1)
+            hits, misses = hits + both, misses + either - both
         depths.append(depth_figures(torch.stack(depths_m), truth.depth_m))
     means = torch.tensor(depths).reshape(-1, 3).nanmean(dim=0).tolist()
     abs_rel, no_hit, sky_hit = (None if math.isnan(mean) else mean for mean in means)
@@ -78,7 +78,7 @@ def judge(field: SceneField, log: SceneLog, truths: Iterable[KeyframeTruth]) -> 
         abs_rel,
         no_hit,
         sky_hit,
-        hits / (hits + misses) if known and hits + misses else None,
+        hits / (hits + misses) if hits + misses else None,
     )
 
 

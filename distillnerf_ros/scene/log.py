@@ -72,7 +72,7 @@ class SceneLog:
         tokens: sample_data token of each image.
         sky: (F, H, W) 1 where the sky is, 0 where something else is, -1 where nobody knows; None
             without masks.
-        sweeps: lidar; None for a log without.
+        sweeps: lidar; None for a log without, or whose files are all empty.
         scene_from_map: (4, 4) float64.
         begin_us: stamp of time 0.
     """
@@ -116,7 +116,7 @@ def read_log(
 ) -> SceneLog:
     """Read all images (keyframes and sweeps) and the lidar of a scene.
 
-    Damaged images are left out with a warning. A log without lidar is read with ``sweeps`` None.
+    Damaged images are left out with a warning. A log without lidar returns has ``sweeps`` None.
 
     Args:
         nusc: the data set.
@@ -245,6 +245,6 @@ def _sweeps(
         index.append(torch.full((len(placed),), len(origins)))
         origins.append(torch.from_numpy((scene_from_ego @ ego_from_lidar)[:3, 3]).float())
         times.append((record["timestamp"] - begin_us) * 1e-6)
-    if not origins:
+    if not any(map(len, points)):
         return None
     return Sweeps(torch.stack(origins), torch.tensor(times), torch.cat(points), torch.cat(index))

@@ -108,3 +108,17 @@ def ground(opacity: Float[Tensor, " R"], directions: Float[Tensor, "R 3"]) -> Fl
     """
     down = F.normalize(directions, dim=-1)[:, 2] < -BELOW
     return -(opacity.clamp(min=1e-3).log() * down).mean()
+
+
+def feature_error(
+    said: Float[Tensor, "R C"],
+    wanted: Float[Tensor, "R C"],
+    known: Bool[Tensor, " R"],
+    opacity: Float[Tensor, " R"],
+) -> Float[Tensor, ""]:
+    """Mean error of foundation features; 0 where the teacher did not look.
+
+    The sky has no features: a ray counts by the share of it that hits something.
+    """
+    error = (said - wanted).abs().mean(dim=-1) * opacity.detach()
+    return error[known].sum() / known.sum().clamp(min=1)

@@ -167,9 +167,8 @@ def colors(field: SceneField, marched: Marched, bundle: CameraBundle) -> Float[T
     shape = (*marched.weights.shape, -1)
     latent = composite(marched.weights, marched.parts.latent.view(shape))
     latent = latent / opacity.clamp(min=1e-3)
-    standing = 1 - marched.parts.moving / marched.parts.density
-    shade = (standing * marched.parts.shade).view_as(marched.weights)
-    shadow = (marched.weights * shade).sum(-1) / marched.opacity.clamp(min=1e-3)
+    shadows = marched.parts.shadow.view_as(marched.weights)
+    shadow = (marched.weights * shadows).sum(-1) / marched.opacity.clamp(min=1e-3)
     directions = bundle.rays.directions
     hit = field.color(latent, directions) * (1 - shadow)[:, None]
     seen = opacity * hit + (1 - opacity) * field.sky(directions)

@@ -4,17 +4,21 @@ In the procedural world both are cast anew for every pixel of the keyframes: dep
 lidar's range, and the silhouettes of all things faster than 0.5 m/s. In any other data set depth
 is the keyframe's lidar, and moving things are their annotated boxes, projected: hulls that are
 larger than the things and not hidden by what stands before them, which no field can match fully.
+Where a box's velocity is not known, nobody knows what moves; nor in a keyframe without any
+annotations, or with one of a category that nuScenes does not have.
 """
 
 import dataclasses
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from tqdm import tqdm
 
 from distillnerf_ros.cameras import CameraRig
 from distillnerf_ros.data import nuscenes
@@ -38,12 +42,12 @@ class KeyframeTruth:
     Attributes:
         frames: index into the log of each image.
         depth_m: (N, H, W) along the optical axis, NaN where unknown, infinite where sky is known.
-        moving: (N, H, W) what moves; None where nobody annotated it.
+        moving: (N, H, W) 1 where something moves, 0 where nothing does, -1 where nobody knows.
     """
 
     frames: tuple[int, ...]
     depth_m: Float[Tensor, "N H W"]
-    moving: Bool[Tensor, "N H W"] | None
+    moving: Int[Tensor, "N H W"]
 
 
 def keyframe_truths(nusc: NuScenes, scene: dict, log: SceneLog) -> Iterator[KeyframeTruth]:
@@ -93,7 +97,8 @@ def _cast(
     ]
     sky, far = seen.depth_m.isnan(), seen.depth_m > rig_constants.LIDAR_RANGE_M
     depth = seen.depth_m.masked_fill(far, torch.nan).masked_fill(sky, torch.inf)
-    return KeyframeTruth(frames, depth, torch.isin(seen.instances, torch.tensor(moving)))
+    moves = torch.isin(seen.instances, torch.tensor(moving))
+    return KeyframeTruth(frames, depth, moves.to(torch.int8))
 
 
 def _measured(
@@ -105,15 +110,33 @@ def _measured(
 ) -> KeyframeTruth:
     rig = nuscenes.load_glance(nusc, sample, log.image_size, cameras)
     depth = lidar_depth(nuscenes.lidar_points(nusc, sample), rig)
-    moving = None
-    if nusc.get("sample", sample)["anns"]:
-        boxes = [b for b in nuscenes.boxes(nusc, sample) if np.hypot(*b.velocity_mps) > MOVING_MPS]
-        masks = [_hulls(rig, camera, boxes) for camera in range(len(cameras))]
-        moving = torch.from_numpy(np.stack(masks))
-    return KeyframeTruth(frames, depth, moving)
+    return KeyframeTruth(frames, depth, _annotated(rig, _boxes(nusc, sample)))
 
 
-def _hulls(rig: CameraRig, camera: int, boxes: list[Box]) -> np.ndarray:
+def _boxes(nusc: NuScenes, sample: str) -> list[Box]:
+    """The annotations of a keyframe; none where they cannot be told."""
+    try:
+        return list(nuscenes.boxes(nusc, sample))
+    except DatasetError as error:
+        tqdm.write(f"what moves in keyframe {sample} is not judged: {error}", sys.stderr)
+        return []
+
+
+def _annotated(rig: CameraRig, boxes: list[Box]) -> Int[Tensor, "N H W"]:
+    """What boxes say of motion; nothing where the velocity of none is known."""
+    speeds = [float(np.hypot(*box.velocity_mps)) for box in boxes]
+    moving = torch.full((len(rig.names), *rig.image_size), -1, dtype=torch.int8)
+    if np.isnan(speeds).all():
+        return moving
+    fast = [box for box, speed in zip(boxes, speeds, strict=True) if speed > MOVING_MPS]
+    unknown = [box for box, speed in zip(boxes, speeds, strict=True) if np.isnan(speed)]
+    for camera, known in enumerate(moving):
+        known[:] = _hulls(rig, camera, fast)
+        known[_hulls(rig, camera, unknown)] = -1
+    return moving
+
+
+def _hulls(rig: CameraRig, camera: int, boxes: list[Box]) -> Bool[Tensor, "H W"]:
     """Mask of the convex hulls of boxes that lie wholly before a camera."""
     import cv2
 
@@ -128,7 +151,7 @@ def _hulls(rig: CameraRig, camera: int, boxes: list[Box]) -> np.ndarray:
         pixels = optical @ k.T
         hull = cv2.convexHull((pixels[:, :2] / pixels[:, 2:]).round().astype(np.int32))
         cv2.fillConvexPoly(mask, hull, (1,))
-    return mask.astype(bool)
+    return torch.from_numpy(mask.astype(bool))
 
 
 def corners_m(box: Box) -> Float[np.ndarray, "8 3"]:

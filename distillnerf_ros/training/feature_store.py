@@ -24,13 +24,12 @@ from jaxtyping import Float16
 
 from distillnerf_ros.cameras import CAMERA_NAMES
 from distillnerf_ros.errors import DatasetError
+from distillnerf_ros.scene.features import DESCRIPTION_FILE, FORMAT
 from distillnerf_ros.training.cache import publish
 from distillnerf_ros.training.components import Components
 from distillnerf_ros.training.samples import TrainSample
 
-FORMAT = "distillnerf_ros/features/1"
 COMPONENTS_FILE = "pca.safetensors"
-DESCRIPTION_FILE = "features.json"
 
 
 @dataclasses.dataclass(frozen=True)

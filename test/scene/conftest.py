@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from distillnerf_ros.cameras import CAMERA_NAMES
+from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.scene.config import SceneConfig
 from distillnerf_ros.scene.field import SceneField
 from distillnerf_ros.scene.fitter import FitSettings
 from distillnerf_ros.scene.log import SceneLog, Sweeps
+from distillnerf_ros.teachers.pca import Pca
+from distillnerf_ros.training.components import Components
+from distillnerf_ros.training.feature_store import COMPONENTS_FILE, FeatureStore
 
 SIZE = (12, 16)
 CAMERAS = ("CAM_FRONT", "CAM_BACK")
@@ -164,3 +169,21 @@ def fake_nusc(tmp_path: Path) -> FakeNuScenes:
                 "width": 32,
             }
     return FakeNuScenes(str(tmp_path), tables)
+
+
+@pytest.fixture
+def store(fake_nusc: FakeNuScenes, tmp_path: Path) -> FeatureStore:
+    """Features of both keyframes, of two components: one is all that a camera ahead sees, the
+    other all that one behind sees, and both are a little more in each later cell.
+    """
+    pca = Pca(torch.zeros(2), torch.eye(2), torch.ones(2), 1.0)
+    components = Components(Semantics.without_texts("made by hand", pca), "weights")
+    made = FeatureStore(tmp_path / "features", components, (24, 32), (3, 4))
+    made.claim()
+    components.save(made.folder / COMPONENTS_FILE)
+    features = np.zeros((len(CAMERA_NAMES), 2, 3, 4), np.float16)
+    features[CAMERA_NAMES.index("CAM_FRONT"), 0] = features[CAMERA_NAMES.index("CAM_BACK"), 1] = 1
+    features += np.linspace(0, 0.1, 12, dtype=np.float16).reshape(3, 4)
+    for sample in fake_nusc.tables["sample"]:
+        made.write("scene-0001", sample, features)
+    return made

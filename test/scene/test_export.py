@@ -2,12 +2,14 @@
 
 import dataclasses
 import errno
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from distillnerf_ros.errors import DatasetError, SceneError
+from distillnerf_ros.scene import log as log_module
 from distillnerf_ros.scene.config import SceneConfig
 from distillnerf_ros.scene.export import OFFSETS_M, export_scene, read_targets
 from distillnerf_ros.scene.field import SceneField
@@ -73,6 +75,21 @@ def test_what_only_moved_cameras_see_is_not_valid(walled, log, fake_nusc, tmp_pa
     assert left.valid[0, 8, 12]
 
 
+def test_a_keyframe_without_an_image_has_targets_of_no_camera(
+    walled, fake_nusc, tmp_path, capsys, monkeypatch
+):
+    for name in ("CAM_FRONT", "CAM_BACK"):
+        (tmp_path / f"{name}-2.jpg").write_bytes(b"damaged")
+    monkeypatch.setattr(log_module, "MAX_DAMAGED", 0.25)
+    blind = read_log(fake_nusc, fake_nusc.scene[0], SIZE)
+    assert export(walled, blind, fake_nusc, tmp_path / "t") == 2
+    assert "keyframe k1 has no image that can be read" in capsys.readouterr().err
+    assert len(read_targets(tmp_path / "t", "scene-0001", "k0").names) == 2
+    targets = read_targets(tmp_path / "t", "scene-0001", "k1")
+    assert (targets.names, targets.virtual) == ((), ())
+    assert targets.depth_m.shape == targets.sky.shape == (0, *SIZE)
+
+
 def test_an_export_goes_on_where_it_stopped(walled, log, fake_nusc, tmp_path):
     export(walled, log, fake_nusc, tmp_path / "t")
     kept = tmp_path / "t" / "scene-0001" / "k0.npz"
@@ -113,6 +130,35 @@ def test_a_full_disk_leaves_whole_files_only(walled, log, fake_nusc, tmp_path, m
     assert read_targets(tmp_path / "t", "scene-0001", "k1").depth_m.isfinite().any()
 
 
+def test_a_full_disk_leaves_no_half_of_the_header(walled, log, fake_nusc, tmp_path, monkeypatch):
+    def full(path, content):
+        with path.open("wb") as file:
+            file.write(content[:5])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        patch.setattr(Path, "write_text", lambda path, text: full(path, text.encode()))
+        with pytest.raises(SceneError, match="cannot be written"):
+            export(walled, log, fake_nusc, tmp_path / "t")
+    assert list((tmp_path / "t" / "scene-0001").iterdir()) == []
+    assert export(walled, log, fake_nusc, tmp_path / "t") == 2
+
+
 def test_missing_targets_name_the_command(tmp_path):
     with pytest.raises(DatasetError, match="distillnerf scene --export"):
         read_targets(tmp_path, "scene-0001", "k0")
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped"])
+def test_damaged_targets_say_what_to_do(walled, log, fake_nusc, tmp_path, damage):
+    export(walled, log, fake_nusc, tmp_path / "t")
+    file = tmp_path / "t" / "scene-0001" / "k1.npz"
+    data = bytearray(file.read_bytes())
+    middle = range(len(data) // 4, len(data) // 2)
+    if damage == "flipped":
+        for place in middle:
+            data[place] ^= 255
+    file.write_bytes({"cut": data[: middle.stop], "empty": b""}.get(damage, data))
+    with pytest.raises(DatasetError, match=r"remove it .* 'distillnerf scene --export"):
+        read_targets(tmp_path / "t", "scene-0001", "k1")

@@ -9,8 +9,8 @@ from distillnerf_ros.cameras import Rays
 from distillnerf_ros.config import RenderConfig
 from distillnerf_ros.query import occupancy
 from distillnerf_ros.render.renderer import march_edges, ray_edges, render_rays
-from distillnerf_ros.scene.field import SceneField, harmonics
-from distillnerf_ros.scene.march import march
+from distillnerf_ros.scene.field import Parts, SceneField, harmonics
+from distillnerf_ros.scene.march import CameraBundle, colors, march
 from distillnerf_ros.voxels.field import Field
 
 POINTS = torch.tensor([[1.0, 2.0, 0.5], [-3.0, 4.0, 1.0], [30.0, -50.0, 9.0]])
@@ -109,6 +109,51 @@ def test_the_renderer_sees_what_the_march_sees(scene_field):
     marched = march(scene_field, rays, torch.tensor([0.5, 0.5]), 64)
     torch.testing.assert_close(rendered.opacity, marched.opacity, atol=0.02, rtol=0.02)
     torch.testing.assert_close(rendered.depth_m, marched.mean_depth_m(), atol=0.2, rtol=0.05)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("moving", [0.0, 50.0, 1e6])
+def test_shadows_fall_on_what_stands_alone(scene_field, monkeypatch, moving):
+    """Asked at a point and rendered along a ray, with the same colour everywhere."""
+    shade, static = 0.5, 50.0
+
+    def parts(points, time_s):
+        one = torch.ones(len(points))
+        return Parts(static * one, moving * one, torch.ones(len(points), 4), shade * one)
+
+    monkeypatch.setattr(scene_field, "parts", parts)
+    rays = Rays(torch.zeros(1, 3), torch.tensor([[1.0, 0.2, 0.1]]))
+    bundle = CameraBundle(rays, torch.tensor([0]), torch.tensor([0.5]), torch.zeros(1))
+    along = colors(scene_field, march(scene_field, rays, bundle.times_s, 8), bundle)
+    there = scene_field.at(0.5)(torch.tensor([[5.0, 1.0, 0.5]]), rays.directions).rgb
+    lit = scene_field.color(torch.ones(1, 4), rays.directions)
+    torch.testing.assert_close(there, lit * (1 - shade * static / (static + moving)))
+    torch.testing.assert_close(there, along)
+
+
+@torch.no_grad()
+def test_the_renderer_meets_a_thin_wall_late_in_its_cell(scene_field, monkeypatch):
+    """The proposals' cell is dense from 5.5 to 6.5 m, the wall begins at 6.35 m."""
+    wall_m = 6.35
+
+    def parts(points, time_s):
+        solid = (points[:, 0] > wall_m) & (points[:, 0] < wall_m + 0.1)
+        nothing = torch.zeros(len(points))
+        return Parts(torch.where(solid, 60.0, 0.0), nothing, torch.zeros(len(points), 4), nothing)
+
+    monkeypatch.setattr(scene_field, "parts", parts)
+    grid = scene_field.proposals
+    grid.static.zero_()
+    grid.moving.zero_()
+    column = scene_field.unit(torch.tensor([[wall_m, 0.0, 0.0]]))[0, 0] * len(grid.static)
+    grid.static[int(column)] = 30.0
+    aside = torch.linspace(-1, 1, 50)
+    rays = Rays(torch.zeros(50, 3), torch.stack([0 * aside + 1, aside, 0.1 * aside], dim=-1))
+    moment, config = scene_field.at(0.5), RenderConfig()
+    edges = march_edges(config, 0.8, 50.0)
+    seen = render_rays(moment, rays, ray_edges(moment, rays, edges, config.fine_samples))
+    assert seen.opacity.min() > 0.9
+    torch.testing.assert_close(seen.depth_m, torch.full((50,), wall_m), atol=0.1, rtol=0)
 
 
 def test_a_moment_can_be_asked_in_the_vehicle_s_frame(scene_field):

@@ -24,19 +24,32 @@ def write_curve(folder: Path, lines: list[dict]) -> None:
 
 
 @pytest.fixture
-def task(tmp_path, monkeypatch):
+def task(tmp_path, monkeypatch, fake_nusc):
     monkeypatch.chdir(tmp_path)
-    return scene_task(arguments("--export x"), "v1.0-mini", "scene-0061")
+    return scene_task(arguments("--export x"), fake_nusc, fake_nusc.scene[0])
 
 
 def test_a_scene_has_a_folder_and_shares_the_exports(task, tmp_path):
-    assert task.folder == tmp_path / "o" / "scene-0061"
+    assert task.folder == tmp_path / "o" / "scene-0001"
     own = task.arguments
-    assert (own["scene"], own["all"], own["version"]) == ("scene-0061", None, "v1.0-mini")
+    assert (own["scene"], own["all"], own["version"]) == ("scene-0001", None, "v1.0-fake")
     assert own["out"] == task.folder
     assert own["json"] == task.folder / "figures.json"
     assert own["export"] == tmp_path / "x"
     assert set(own) <= set(vars(arguments()))
+
+
+def test_a_scene_is_done_while_its_targets_are_there(task, tmp_path):
+    task.folder.mkdir(parents=True)
+    done = {"asked": task.asked, "figures": {"psnr": 20.0}}
+    (task.folder / "done.json").write_text(json.dumps(done))
+    assert task.figures() is None
+    targets = tmp_path / "x" / "scene-0001"
+    targets.mkdir(parents=True)
+    for name in ("scene.json", "k0.npz", "k1.npz"):
+        assert task.figures() is None
+        (targets / name).touch()
+    assert task.figures() == {"psnr": 20.0}
 
 
 def test_a_fit_without_a_curve_reads_its_log(task):
@@ -70,6 +83,15 @@ def test_a_long_curve_and_half_a_line_are_read_from_their_end(task):
     with (task.folder / "curve.jsonl").open("a") as file:
         file.write('{"step": 50')
     assert describe(task).startswith("step 4900 of 1000, psnr 20.0, 5.0 steps/s")
+
+
+def test_a_line_that_a_full_disk_cut_is_left_out(task):
+    task.folder.mkdir(parents=True)
+    write_curve(task.folder, [{"step": 50, "seconds": 10.0}])
+    with (task.folder / "curve.jsonl").open("a") as file:
+        file.write('{"step": 100, "sec{"step": 100, "seconds": 15.0}\n')
+        file.write('{"step": 150, "seconds": 20.0}\n')
+    assert describe(task) == "step 150 of 1000, 10.0 steps/s, 1 min left"
 
 
 @pytest.mark.parametrize("more", ["--scene scene-0061", "--workers 0", "--steps 0"])

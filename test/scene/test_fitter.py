@@ -8,8 +8,9 @@ import torch
 
 from distillnerf_ros.errors import CheckpointError, SceneError
 from distillnerf_ros.scene import fitter as module
+from distillnerf_ros.scene.features import LogFeatures
 from distillnerf_ros.scene.fitter import Fitter, config_of
-from distillnerf_ros.scene.state import load_field
+from distillnerf_ros.scene.state import load_field, read_tensors, write_tensors
 
 CPU = torch.device("cpu")
 
@@ -78,11 +79,26 @@ def test_sky_and_features_are_fitted_where_given(scene_log, scene_config, fit_se
     sky = torch.ones(8, 12, 16, dtype=torch.int8)
     log = dataclasses.replace(scene_log, sky=sky, sweeps=None)
     config = dataclasses.replace(scene_config, features=5)
-    teacher = torch.ones(8, 5, 3, 4, dtype=torch.float16)
+    values = torch.ones(8, 5, 3, 4, dtype=torch.float16)
+    teacher = LogFeatures(values, torch.arange(8), "ones")
     fitter = Fitter(log, config, fit_settings, CPU, teacher)
     terms = [fitter.take_step(0.0) for _ in range(15)]
     assert terms[-1]["features"] < terms[2]["features"]
     assert terms[-1]["sky"] < terms[2]["sky"]
+
+
+def test_a_state_of_other_features_is_refused(scene_log, scene_config, fit_settings, tmp_path):
+    config = dataclasses.replace(scene_config, features=5)
+    values = torch.ones(1, 5, 3, 4, dtype=torch.float16)
+    row = torch.full((8,), -1)
+    row[3] = 0
+    fitters = [
+        Fitter(scene_log, config, fit_settings, CPU, LogFeatures(values, row, name))
+        for name in ("ones", "others")
+    ]
+    fitters[0].save(tmp_path / "state")
+    with pytest.raises(CheckpointError, match="written for features ones, now asked for others"):
+        fitters[1].restore(tmp_path / "state")
 
 
 def test_held_out_images_are_never_drawn(make):
@@ -111,6 +127,28 @@ def test_a_state_of_something_else_is_refused(make, tmp_path, scene_log, fit_set
     faster = dataclasses.replace(fit_settings, rate=0.5)
     with pytest.raises(CheckpointError, match="settings"):
         Fitter(scene_log, fitter.field.config, faster, CPU).restore(tmp_path / "state")
+
+
+def test_a_state_of_other_sky_masks_is_refused(scene_log, scene_config, fit_settings, tmp_path):
+    def fitter(sky):
+        log = dataclasses.replace(scene_log, sky=sky)
+        return Fitter(log, scene_config, fit_settings, CPU)
+
+    masks = torch.ones(8, *scene_log.image_size, dtype=torch.int8)
+    for known, asked in ((None, masks), (masks, None), (masks, 0 * masks)):
+        fitter(known).save(tmp_path / "state")
+        with pytest.raises(CheckpointError, match="sky masks"):
+            fitter(asked).restore(tmp_path / "state")
+        fitter(known).restore(tmp_path / "state")
+
+
+def test_a_state_that_knows_of_no_sky_masks_goes_on_without(make, tmp_path):
+    fitter = make()
+    fitter.save(tmp_path / "state")
+    metadata, tensors = read_tensors(tmp_path / "state")
+    del metadata["sky masks"]
+    write_tensors(tmp_path / "state", tensors, metadata)
+    make().restore(tmp_path / "state")
 
 
 def test_a_damaged_state_is_refused(make, tmp_path):

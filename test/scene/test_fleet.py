@@ -67,7 +67,7 @@ def run(args):
     OUT = args.out
     nusc, config = cloudpickle.loads((args.dataroot / "fake.pickle").read_bytes())
     fit.nuscenes.open_dataset = lambda *_: nusc
-    fit.config_of = lambda log: config
+    fit.config_of = lambda log, width: config
     fit.FitSettings = lambda **k: SETTINGS(beams=32, **k)
     fit._SAVE_EVERY_S = 0.0
     fitter.WARM_UP_STEPS = 1

@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+
+from distillnerf_ros.errors import SceneError
 from distillnerf_ros.scene.fleet_summary import report, table, write_summary
 from distillnerf_ros.scene.fleet_task import Outcome, Task, note
 
@@ -50,7 +53,20 @@ def test_the_table_has_a_row_per_scene_the_mean_and_what_is_missing(tmp_path):
 
 def test_the_status_tells_whether_all_is_done(tmp_path, capsys):
     made = tasks(tmp_path)
-    assert report(tmp_path, made, OUTCOMES, tmp_path / "copy.json") == 2
-    assert json.loads((tmp_path / "copy.json").read_text())["done"] == 2
+    assert report(tmp_path, made, OUTCOMES, tmp_path / "new" / "copy.json") == 2
+    assert json.loads((tmp_path / "new" / "copy.json").read_text())["done"] == 2
     assert report(tmp_path, made[:2], OUTCOMES[:2], None) == 0
     assert "| mean of 2 of 2 |" in capsys.readouterr().out
+
+
+def test_figures_that_cannot_be_copied_are_shown_all_the_same(tmp_path, capsys):
+    with pytest.raises(SceneError, match="cannot be written"):
+        report(tmp_path, tasks(tmp_path), OUTCOMES, tmp_path)
+    assert "| mean of 2 of 3 |" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "out"
+    with pytest.raises(SceneError, match="cannot be written"):
+        report(out, [Task("a", out / "a", "verb", {})], [Outcome("a", error="no folder")], None)

@@ -56,7 +56,8 @@ def kinds(folder: Path) -> list[str]:
 def test_a_task_is_done_once(verb, task):
     assert work(task, 1) == Outcome("scene-0001", {"psnr": 20.0})
     assert work(task, 1) == Outcome("scene-0001", {"psnr": 20.0}, again=True)
-    assert len(verb.calls) == 1
+    (call,) = verb.calls
+    assert (call.scene, call.claimed) == ("scene-0001", True)
     assert kinds(task.folder) == ["start", "finish"]
 
 
@@ -162,8 +163,8 @@ def test_half_a_line_is_left_out(tmp_path):
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):
-    write_whole(tmp_path / "a.json", json.dumps({"a": 1}).encode())
-    assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
+    write_whole(tmp_path / "new" / "a.json", json.dumps({"a": 1}).encode())
+    assert json.loads((tmp_path / "new" / "a.json").read_text()) == {"a": 1}
     with pytest.raises(SceneError, match="cannot be written"):
-        write_whole(tmp_path / "missing" / "a.json", b"")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+        write_whole(tmp_path / "new", b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]

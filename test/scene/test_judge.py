@@ -33,10 +33,26 @@ def test_depth_is_judged_up_to_80_m_and_a_ray_that_hits_nothing_is_80_m_long(
     seen = Picture(torch.zeros(3, 12, 16), seen_m, torch.ones(12, 16), torch.zeros(12, 16))
     monkeypatch.setattr(judge_module, "take", lambda field, shot: seen)
     unknown_m = torch.full_like(truth_m, torch.nan)
-    truths = [KeyframeTruth((0, 1), truth_m, None), KeyframeTruth((2, 3), unknown_m, None)]
+    nobody = torch.full((2, 12, 16), -1)
+    truths = [KeyframeTruth((0, 1), truth_m, nobody), KeyframeTruth((2, 3), unknown_m, nobody)]
     figures = judge(scene_field, scene_log, truths)
     assert figures.abs_rel == pytest.approx((0.2 + 1.0) / 2)
     assert (figures.no_hit, figures.sky_hit) == (0.5, 0.25)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("known", "iou"), [(8, 0.5), (4, None), (0, None)])
+def test_motion_is_judged_where_it_is_known(scene_field, scene_log, monkeypatch, known, iou):
+    """Rows from 4 to 8 move, rows from 6 on are said to; what is known ends somewhere."""
+    said = torch.zeros(12, 16)
+    said[6:] = 1
+    seen = Picture(torch.zeros(3, 12, 16), said + 1, torch.ones(12, 16), said)
+    monkeypatch.setattr(judge_module, "take", lambda field, shot: seen)
+    moving = torch.zeros(1, 12, 16, dtype=torch.int8)
+    moving[:, 4:8] = 1
+    moving[:, known:] = -1
+    truths = [KeyframeTruth((0,), torch.full((1, 12, 16), torch.nan), moving)]
+    assert judge(scene_field, scene_log, truths).dynamic_iou == iou
 
 
 def test_unknown_figures_are_none(scene_field, scene_log):
@@ -48,8 +64,8 @@ def test_unknown_figures_are_none(scene_field, scene_log):
 
 def test_figures_of_a_field(scene_field, scene_log):
     scene_field.proposals.candidate.zero_()
-    half = torch.zeros(2, 12, 16, dtype=torch.bool)
-    half[:, :6] = True
+    half = torch.zeros(2, 12, 16, dtype=torch.int8)
+    half[:, :6] = 1
     truth = KeyframeTruth((0, 1), torch.full((2, 12, 16), 6.0), half)
     figures = judge(scene_field, scene_log, [truth])
     assert figures.dynamic_iou == 0

@@ -64,3 +64,13 @@ def test_what_can_be_sky_is_left_to_it_and_what_points_down_hits():
     down = [[2.0, 0, -1.0], [1.0, 0, -1.01 * slope], [0, 3.0, -2.95 * slope], [0, 1.0, 0.5]]
     loss = losses.ground(opacity, torch.tensor(down))
     assert loss.item() == pytest.approx((math.log(4) + math.log(2)) / 4)
+
+
+def test_features_are_asked_of_what_is_hit_where_they_are_known():
+    said, wanted = torch.tensor([[1.0, 3.0]] * 3), torch.zeros(3, 2)
+    opacity = torch.tensor([1.0, 0.5, 1.0], requires_grad=True)
+    known = torch.tensor([True, True, False])
+    error = losses.feature_error(said, wanted, known, opacity)
+    assert error.item() == pytest.approx((2.0 + 1.0) / 2)
+    assert not error.requires_grad  # nothing becomes clear for its features' sake
+    assert losses.feature_error(said, wanted, known & False, opacity).item() == 0

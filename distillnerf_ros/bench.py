@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from distillnerf_ros.cameras import CAMERA_NAMES
 from distillnerf_ros.cameras.pixels import k_to_opencv
-from distillnerf_ros.errors import ConfigError
+from distillnerf_ros.errors import ConfigError, DatasetError
 from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.training.evaluate import write_json
 
@@ -81,7 +81,7 @@ def recorded_glance(dataroot: Path, version: str | None, scene_name: str | None)
     """The first keyframe of a scene of a nuScenes folder.
 
     Raises:
-        DatasetError: not a nuScenes folder, or no such scene.
+        DatasetError: not a nuScenes folder, no such scene, or none of the six cameras in it.
     """
     from distillnerf_ros.cameras.transforms import invert_rigid
     from distillnerf_ros.data import nuscenes
@@ -90,7 +90,13 @@ def recorded_glance(dataroot: Path, version: str | None, scene_name: str | None)
     token = nuscenes.keyframes(nusc, nuscenes.find_scene(nusc, scene_name))[0]
     reference = nuscenes.map_from_ego(nusc, nuscenes.reference_record(nusc, token))
     data = nusc.get("sample", token)["data"]
-    records = {name: nusc.get("sample_data", data[name]) for name in CAMERA_NAMES}
+    records = {n: nusc.get("sample_data", data[n]) for n in CAMERA_NAMES if n in data}
+    if not records:
+        raise DatasetError(
+            f"sample {token} has none of the cameras {', '.join(CAMERA_NAMES)}; it has "
+            f"{', '.join(data) or 'nothing'}"
+        )
+    first = next(iter(records.values()))
     return Glance(
         {n: nuscenes.sensor_path(nusc, record).read_bytes() for n, record in records.items()},
         {n: nuscenes.intrinsics(nusc, record) for n, record in records.items()},
@@ -100,7 +106,7 @@ def recorded_glance(dataroot: Path, version: str | None, scene_name: str | None)
             @ nuscenes.ego_from_sensor(nusc, record)
             for n, record in records.items()
         },
-        (records[CAMERA_NAMES[0]]["height"], records[CAMERA_NAMES[0]]["width"]),
+        (first["height"], first["width"]),
     )
 
 

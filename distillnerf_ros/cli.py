@@ -104,6 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DistillNerfError as error:
         print(f"distillnerf {name}: {error}", file=sys.stderr)
         return EXIT_ERROR
+    except OSError as error:  # says which file and why: a full disk, a folder that is none
+        print(f"distillnerf {name}: {error}", file=sys.stderr)
+        return EXIT_ERROR
     except KeyboardInterrupt:
         print(f"distillnerf {name}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -1,5 +1,7 @@
 """Choice of the compute device."""
 
+import os
+
 import torch
 
 from distillnerf_ros.errors import ConfigError
@@ -9,14 +11,17 @@ def resolve_device(name: str) -> torch.device:
     """Turn a device name into a device that is really there.
 
     Args:
-        name: ``"auto"`` (the first GPU if there is one, else the CPU), ``"cpu"``, ``"cuda"`` or
-            ``"cuda:K"``.
+        name: ``"auto"`` (a GPU if there is one, else the CPU), ``"cpu"``, ``"cuda"`` or
+            ``"cuda:K"``. Without a number it is the first GPU, or that of this process where
+            ``torchrun`` started several (LOCAL_RANK).
 
     Raises:
         ConfigError: the name is unknown, or names a GPU that is not there.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     try:
         device = torch.device(name)
     except RuntimeError as error:

@@ -17,6 +17,8 @@ GAP_PX = 6
 LABEL_PX = 26
 SCENE_PX = 560
 """Height of the lower half."""
+LEAST_WIDTH_PX = 2 * SCENE_PX + GAP_PX
+"""Of voxels beside the map, however few the cameras."""
 LEFT_TO_RIGHT = (
     "CAM_BACK_LEFT",
     "CAM_FRONT_LEFT",
@@ -148,8 +150,10 @@ def overview(
         queries: standing queries behind the heat.
         found: boxes drawn from above.
     """
-    rows = camera_rows(snapshot, queries)
-    width = rows.shape[1]
+    cameras = camera_rows(snapshot, queries)
+    width = max(cameras.shape[1], LEAST_WIDTH_PX)
+    rows = canvas.blank(cameras.shape[0], width)
+    canvas.paste(rows, cameras, 0, 0)
     head = canvas.write_text(canvas.blank(40, width), title, (4, 20), 20, anchor="lm")
     foot = canvas.blank(0, width)
     if any(view.depth_m is not None for view in snapshot.cameras):

@@ -19,7 +19,7 @@ def augment(sample: TrainSample, generator: torch.Generator, drop_camera: float)
     Args:
         sample: a glance with all its cameras.
         generator: source of chance.
-        drop_camera: probability that one camera is missing.
+        drop_camera: probability that one camera is missing; the last one never is.
     """
     draw = torch.rand(8, generator=generator)
     if draw[0] < 0.5:
@@ -27,8 +27,9 @@ def augment(sample: TrainSample, generator: torch.Generator, drop_camera: float)
     rig = _recoloured(sample.rig, draw)
     virtual = tuple(View(_recoloured(view.rig, draw), view.depth_m) for view in sample.virtual)
     if draw[6] < drop_camera:
-        lost = int(torch.randint(len(rig.names), (1,), generator=generator))
-        rig = rig.without(rig.names[lost])
+        there = rig.valid.nonzero()[:, 0]
+        lost = there[torch.randint(len(there), (1,), generator=generator)]
+        rig = rig.without(rig.names[int(lost)]) if len(there) > 1 else rig
     return dataclasses.replace(sample, rig=rig, virtual=virtual)
 
 

@@ -25,6 +25,8 @@ class Processes:
         """Meet the other processes that ``torchrun`` started; alone without it."""
         if "WORLD_SIZE" not in os.environ:
             return cls()
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # what NCCL works on
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         return cls(dist.get_rank(), dist.get_world_size())
 

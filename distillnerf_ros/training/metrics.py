@@ -177,7 +177,7 @@ class RankingCounts:
 def psnr(predicted: Float[np.ndarray, "*shape"], truth: Float[np.ndarray, "*shape"]) -> float:
     """-10 log10 of the mean squared error over everything given, in dB; images in 0..1."""
     error = np.mean((predicted.astype(np.float64) - truth.astype(np.float64)) ** 2)
-    return float(-10 * np.log10(error)) if error > 0 else float("inf")
+    return float(-10 * np.log10(error)) if error != 0 else float("inf")
 
 
 def ssim(predicted: Float[np.ndarray, "C H W"], truth: Float[np.ndarray, "C H W"]) -> float:

@@ -60,7 +60,8 @@ class Trainer:
             image_share: more glances, for the image network and the lift alone.
 
         Raises:
-            TrainingError: a loss is not a number; says which, at which step and glance.
+            TrainingError: a loss is not a number; says which, at which step and glance. Or the
+                gradient is not; the model is as it was then.
         """
         glances = len(share) + len(image_share)
         self.model.train()
@@ -78,7 +79,12 @@ class Trainer:
         self.processes.sum_gradients(self.model)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.schedule.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.schedule.clip_norm)
+        if not torch.isfinite(norm):
+            raise TrainingError(
+                f"the gradient is not finite at step {self.step}; go on from the last state with "
+                "a lower --learning-rate, or without --half"
+            )
         self.optimizer.step()
         self._update_average()
         self.step += 1

@@ -133,6 +133,22 @@ def test_weights_that_cannot_be_had_name_hub_and_file(class_token: str, clip: st
     assert clip in str(caught.value)
 
 
+@pytest.mark.parametrize(("tag", "activation"), [("openai", "QuickGELU"), ("laion", "GELU")])
+def test_a_tag_runs_with_the_activation_it_was_trained_with(
+    class_token: str, monkeypatch: pytest.MonkeyPatch, tag: str, activation: str
+) -> None:
+    """open_clip only warns, whose features are others then."""
+    from open_clip import factory, pretrained
+
+    name, _, file = class_token.partition(":")
+    tags = {"openai": {"quick_gelu": True}, "laion": {"quick_gelu": False}}
+    monkeypatch.setitem(pretrained._PRETRAINED, name, tags)
+    monkeypatch.setattr(factory, "download_pretrained", lambda *_, **__: file)
+    model, _ = load_clip(f"{name}:{tag}")
+    for half in (model, model.visual):
+        assert type(half.transformer.resblocks[0].mlp.gelu).__name__ == activation
+
+
 def test_towers_without_patches_are_refused(averaging: nn.Module) -> None:
     with pytest.raises(CheckpointError, match="open_clip ViT"):
         DenseClip.of(nn.Linear(2, 2))

@@ -49,6 +49,8 @@ EXAMPLE = (
 
 FIT_IMAGES = 400
 """Images that the components are fitted on, at most."""
+ENOUGH_IMAGES = 60
+"""A part of a scene must have so many before it is judged by how many of them are damaged."""
 Record = dict[str, Any]
 
 
@@ -170,6 +172,9 @@ def fill(
 ) -> int:
     """Write the features of a scene's keyframes that are not there yet.
 
+    They are held back until enough images are known: features of a log that turns out to be broken
+    would stay when it is mended.
+
     Returns:
         How many were written.
 
@@ -180,10 +185,16 @@ def fill(
     samples = nuscenes.keyframes(log.nusc, scene)
     new = [s for s in samples if not store.path(scene["name"], s).is_file()]
     done = len(samples) - len(new)
+    held: list[tuple[str, Float16[np.ndarray, "N C h w"]]] = []
     for sample in tqdm(new, desc=scene["name"], initial=done, total=len(samples), unit="keyframe"):
-        features = features_of(dense, store.components, log, sample, device)
-        log.refuse_if_broken()
-        store.write(scene["name"], sample, features)
+        held.append((sample, features_of(dense, store.components, log, sample, device)))
+        enough = len(log.asked) >= ENOUGH_IMAGES
+        if not enough and sample != new[-1]:
+            continue
+        if enough or not done:  # the rest of a scene may be the damaged images alone
+            log.refuse_if_broken()
+        while held:
+            store.write(scene["name"], *held.pop(0))
     return len(new)
 
 

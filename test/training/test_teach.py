@@ -146,6 +146,44 @@ def test_a_log_of_damaged_images_is_refused(log, tmp_path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def damage(root: Path, keyframes: list[int], cameras: tuple[str, ...]) -> None:
+    """Truncate images of some keyframes of the only scene."""
+    nusc = nuscenes.open_dataset(root)
+    samples = nuscenes.keyframes(nusc, nusc.scene[0])
+    for keyframe in keyframes:
+        for camera in cameras:
+            token = nusc.get("sample", samples[keyframe])["data"][camera]
+            path = nuscenes.sensor_path(nusc, nusc.get("sample_data", token))
+            path.write_bytes(path.read_bytes()[:-40])
+
+
+@pytest.mark.parametrize("keyframe", [0, 2])
+def test_two_damaged_images_of_a_scene_do_not_stop_it_wherever_they_are(drive, tmp_path, keyframe):
+    root, out = tmp_path / "log", tmp_path / "out"
+    shutil.copytree(drive.root, root)
+    damage(root, [keyframe], ("CAM_FRONT", "CAM_BACK"))
+    run(root, out, "--components", "5", "--fit-only")
+    run(root, out)
+    assert len(files(out)) == 3
+    nusc = nuscenes.open_dataset(root)
+    damaged = nuscenes.keyframes(nusc, nusc.scene[0])[keyframe]
+    (out / drive.scene / f"{damaged}.npy").unlink()
+    run(root, out)  # gone on with, the damaged images are two of six
+    assert len(files(out)) == 3
+
+
+@pytest.mark.parametrize("enough", [6, 12, 60])
+def test_a_scene_of_damaged_images_leaves_no_features(drive, tmp_path, monkeypatch, enough):
+    root, out = tmp_path / "log", tmp_path / "out"
+    shutil.copytree(drive.root, root)
+    run(root, out, "--components", "5", "--fit-only")
+    damage(root, [0, 1], ("CAM_FRONT", "CAM_BACK", "CAM_BACK_LEFT"))
+    monkeypatch.setattr(teach, "ENOUGH_IMAGES", enough)
+    with pytest.raises(DatasetError, match="images are damaged, expected at most 10%"):
+        run(root, out)
+    assert files(out) == {}
+
+
 def test_components_of_another_teacher_are_refused(log, tmp_path, dino) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     vit = ("--teacher", "dinov2", "--model", "test_vit", "--weights", dino)

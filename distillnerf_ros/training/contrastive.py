@@ -279,6 +279,19 @@ def fit_components(dense: DenseClip, views: Views, components: int, seed: int) -
     return Pca.fit(every[drawn], components)
 
 
+def components_beside(weights: str) -> Pca | None:
+    """The components that ``export`` wrote beside a file of weights; None where there are none.
+
+    Raises:
+        CheckpointError: they cannot be read.
+    """
+    if not weights:
+        return None
+    path = Path(weights)
+    path = path.with_name(f"{path.stem}_pca.safetensors")
+    return Pca.load(path) if path.is_file() else None
+
+
 def export(model: Any, pca: Pca, folder: Path) -> None:
     """Write the weights as fp16 and the components, under the names the package ships."""
     half = {k: v.half().contiguous() for k, v in model.state_dict().items()}
@@ -308,7 +321,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--fit-components", action="store_true",
-        help="fit the components anew even so; 'train --start-from' carries a field over to them",
+        help="fit the components anew even where some lie beside those weights; 'train "
+        "--start-from' carries a field over to them",
     )  # fmt: skip
     parser.add_argument("--half", action="store_true", help="multiply in bfloat16")
     parser.add_argument("--json", type=Path, help="write the curve and the scores here")
@@ -320,6 +334,7 @@ def run(args: argparse.Namespace) -> int:
         steps=args.steps, batch=args.batch, learning_rate=args.learning_rate,
         keep_texts=args.keep_texts,
     )  # fmt: skip
+    pca = None if args.fit_components else components_beside(config.keep_texts)
     render_views(args.views, args.seed, args.glances)
     render_views(args.views, args.eval_seed, args.eval_glances)
     views = load_views(args.views, args.seed, args.glances, args.samples)
@@ -327,9 +342,7 @@ def run(args: argparse.Namespace) -> int:
     curve: list[dict[str, float | int]] = []
     teach(teaching, views, curve, StepConfig(half=args.half))
     model = teaching.averaged()
-    if config.keep_texts and not args.fit_components:
-        pca = Pca.embedded()
-    else:
+    if pca is None:
         pca = fit_components(DenseClip.of(model.visual), views, config.components, args.seed)
     export(model, pca, args.out)
     unseen = load_views(args.views, args.eval_seed, args.eval_glances)

@@ -141,13 +141,16 @@ class Pipeline:
 
     @functools.cached_property
     def _tower(self) -> TextTower:
-        return TextTower(self.semantics.clip)
+        tower = TextTower(self.semantics.clip)
+        self.semantics.require(tower)
+        return tower
 
     def embed(self, prompts: Sequence[str]) -> Float[Tensor, "Q E"]:
         """Unit vectors of prompts in the space of the teacher.
 
         Raises:
             QueryError: no prompt, an empty prompt, or weights without features.
+            CheckpointError: the teacher's text tower cannot be had, or is another one.
         """
         cleaned = [prompt.strip() for prompt in prompts]
         if not cleaned or not all(cleaned):

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from distillnerf_ros.errors import CheckpointError, QueryError
@@ -138,7 +138,7 @@ class TextTower:
         """Unit vectors of the prompts.
 
         Raises:
-            QueryError: no prompt, or an empty one.
+            QueryError: no prompt, an empty one, or one that is longer than the model reads.
         """
         cleaned = [prompt.strip() for prompt in prompts]
         if not cleaned or not all(cleaned):
@@ -149,9 +149,23 @@ class TextTower:
             self._known.clear()
         new = [p for p in dict.fromkeys(cleaned) if p not in self._known]
         if new:
-            vectors = self._model.encode_text(self._tokenizer(new), normalize=True)
+            vectors = self._model.encode_text(self._pieces(new), normalize=True)
             self._known.update(zip(new, vectors, strict=True))
         return torch.stack([self._known[p] for p in cleaned])
+
+    def _pieces(self, texts: Sequence[str]) -> Int[Tensor, "T P"]:
+        """Word pieces of texts, of which none is cut: its end may be what was asked."""
+        pieces = self._tokenizer(texts)
+        room = pieces.shape[1]
+        # A text that fits is followed by padding in more room, and otherwise the same.
+        cut = (self._tokenizer(texts, context_length=room + 1)[:, :room] != pieces).any(dim=1)
+        if cut.any():
+            raise QueryError(
+                f"{texts[int(cut.int().argmax())]!r} is cut: the model reads {room - 2} word "
+                "pieces, about one per word, and a wording such as 'there is ... in the scene' "
+                "takes 5 of them; ask in fewer words"
+            )
+        return pieces
 
 
 class DenseClip(nn.Module):

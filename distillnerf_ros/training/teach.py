@@ -29,6 +29,7 @@ from distillnerf_ros.scene.log import MAX_DAMAGED
 from distillnerf_ros.teachers.dense import DINOV2, DenseFeatures, load_dense, settled
 from distillnerf_ros.teachers.open_clip import EMBEDDED_CLIP
 from distillnerf_ros.teachers.pca import Pca
+from distillnerf_ros.training.cache import is_there
 from distillnerf_ros.training.components import (
     Components,
     fit_components,
@@ -183,7 +184,7 @@ def fill(
         TeacherError: a file cannot be written.
     """
     samples = nuscenes.keyframes(log.nusc, scene)
-    new = [s for s in samples if not store.path(scene["name"], s).is_file()]
+    new = [s for s in samples if not is_there(store.path(scene["name"], s))]
     done = len(samples) - len(new)
     held: list[tuple[str, Float16[np.ndarray, "N C h w"]]] = []
     for sample in tqdm(new, desc=scene["name"], initial=done, total=len(samples), unit="keyframe"):
@@ -293,7 +294,7 @@ def _components(
 ) -> Components:
     """Those of the folder; made first, where it has none."""
     path = args.out / COMPONENTS_FILE
-    if not path.is_file():
+    if not is_there(path):
         if args.pca:
             made = reuse(args.pca, teacher, dense)
         else:

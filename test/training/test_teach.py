@@ -108,6 +108,18 @@ def test_it_goes_on_where_it_stopped(log: Path, tmp_path: Path, monkeypatch) -> 
     assert (out / "pca.safetensors").stat().st_mtime_ns == components
 
 
+def test_empty_files_are_made_again(log, tmp_path) -> None:
+    """Where a machine fell, files of no bytes may be left."""
+    out = tmp_path / "out"
+    run(log, out, "--components", "5")
+    paths = [out / "features.json", *sorted(out.glob("scene-*/*.npy"))]
+    whole = {path: path.read_bytes() for path in paths}
+    for path in (out / "pca.safetensors", *paths):
+        path.write_bytes(b"")
+    run(log, out, "--components", "5")
+    assert {path: path.read_bytes() for path in whole} == whole
+
+
 def test_scenes_may_be_made_one_by_one_with_components_made_before(log, tmp_path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run(log, whole, "--components", "5")

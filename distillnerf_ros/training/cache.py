@@ -1,4 +1,4 @@
-"""Arrays that took long to make, kept in a folder."""
+"""Files that took long to make: whole or not there, and their folders made before the work."""
 
 import contextlib
 import hashlib
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distillnerf_ros.errors import TeacherError
+from distillnerf_ros.errors import ConfigError, TeacherError
 
 Arrays = dict[str, np.ndarray]
 """Named arrays, as one .npz file holds them."""
@@ -61,6 +61,20 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
             np.savez(file, **arrays)
 
     _write(path, save, os.replace)
+
+
+def make_folder_of(file: Path) -> None:
+    """Make the folder of a file that long work will end with, before the work.
+
+    Raises:
+        ConfigError: it cannot be made, or the file is a folder.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written ({error}); give another path") from error
+    if file.is_dir():
+        raise ConfigError(f"{file} is a folder, expected a file to write; give a path in it")
 
 
 def is_there(path: Path) -> bool:

@@ -10,7 +10,6 @@ dense features of the result are the targets the voxel field is distilled from.
 import argparse
 import copy
 import dataclasses
-import json
 import math
 import time
 from pathlib import Path
@@ -25,13 +24,15 @@ from torch import Tensor, nn
 from distillnerf_ros.errors import CheckpointError, TrainingError
 from distillnerf_ros.teachers.open_clip import EMBEDDED_CLIP, DenseClip, load_clip
 from distillnerf_ros.teachers.pca import WEIGHTS_FOLDER, Pca
+from distillnerf_ros.training.cache import make_folder_of
 from distillnerf_ros.training.contrastive_step import (
     StepConfig,
     TextSampler,
     batch_statistics,
     step_loss,
 )
-from distillnerf_ros.training.dense_eval import DenseScores, score_dense
+from distillnerf_ros.training.dense_eval import score_dense
+from distillnerf_ros.training.evaluate import write_json
 from distillnerf_ros.training.growth import grown
 from distillnerf_ros.training.phrases import PhraseBook
 from distillnerf_ros.training.view_cache import load_views, render_views
@@ -329,7 +330,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Render what is missing, train, judge on unseen seeds, export."""
+    """Render what is missing, train, judge on unseen seeds, export.
+
+    Raises:
+        ConfigError: an option does not fit.
+        CheckpointError: weights, or the components beside them, cannot be read.
+        DatasetError: a rendered glance is damaged.
+        TeacherError: a rendered glance cannot be written.
+        TrainingError: the loss is not a number.
+    """
+    for file in filter(None, (args.out / f"{EMBEDDED_CLIP}.safetensors", args.json)):
+        make_folder_of(file)
     config = TeachConfig(
         steps=args.steps, batch=args.batch, learning_rate=args.learning_rate,
         keep_texts=args.keep_texts,
@@ -349,10 +360,6 @@ def run(args: argparse.Namespace) -> int:
     scores = score_dense(model, teaching.tokenizer, unseen, pca)
     print(scores.table())
     if args.json:
-        report = {"config": dataclasses.asdict(config), "curve": curve}
-        args.json.write_text(json.dumps(report | {"scores": _plain(scores)}, indent=1))
+        told = {"config": dataclasses.asdict(config), "curve": curve}
+        write_json(args.json, told | {"scores": dataclasses.asdict(scores)})
     return 0
-
-
-def _plain(scores: DenseScores) -> dict[str, object]:
-    return dataclasses.asdict(scores)

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from distillnerf_ros.errors import CheckpointError, TrainingError
+from distillnerf_ros.errors import CheckpointError, ConfigError, TrainingError
 from distillnerf_ros.taxonomy import OCC3D_CLASSES, SKY_LABEL
 from distillnerf_ros.teachers.open_clip import EMBEDDED_CLIP, DenseClip
 from distillnerf_ros.teachers.pca import WEIGHTS_FOLDER, Pca
@@ -141,6 +142,21 @@ def test_components_are_those_beside_the_weights(
     assert torch.equal(Pca.load(verb("--keep-texts", str(mine))).basis, own.basis)
     anew = verb("--keep-texts", str(mine), "--fit-components")
     assert torch.equal(Pca.load(anew).basis, fitted)
+
+
+def test_figures_go_into_a_folder_that_is_made_before_the_work(
+    verb, tmp_path, monkeypatch
+) -> None:
+    verb("--keep-texts", "--json", str(tmp_path / "new" / "figures.json"))
+    said = json.loads((tmp_path / "new" / "figures.json").read_text())
+    assert said["scores"]["ap"] == {"car": 0.5}
+    assert said["config"]["components"] == 24
+    monkeypatch.setattr(module, "load_views", None)  # nothing is done yet
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(ConfigError, match=r"figures\.json cannot be written"):
+        verb("--json", str(tmp_path / "file" / "figures.json"))
+    with pytest.raises(ConfigError, match="is a folder, expected a file"):
+        verb("--json", str(tmp_path))
 
 
 def test_says_which_weights_cannot_be_read(tmp_path: Path) -> None:

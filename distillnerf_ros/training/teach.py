@@ -298,13 +298,26 @@ def _components(
         if args.pca:
             made = reuse(args.pca, teacher, dense)
         else:
-            count = args.components or preset(args.preset).features.channels
+            count = _wished(args, dense)
             places = sampled_images(log, scenes, FIT_IMAGES, args.seed)
             made = Components.of(teacher, dense, fit(dense, log, places, count, args.seed))
         made.save(path)
     components = reuse(path, teacher, dense)
     _check_wish(args, components, path)
     return components
+
+
+def _wished(args: argparse.Namespace, dense: DenseFeatures) -> int:
+    """How many components to fit, checked before images are read for them."""
+    count = args.components
+    if count is None:
+        count = preset(args.preset).features.channels
+    if not 1 <= count <= dense.width:
+        raise ConfigError(
+            f"{count} components of a teacher whose features have {dense.width}; give "
+            f"--components from 1 to {dense.width}"
+        )
+    return count
 
 
 def _check_wish(args: argparse.Namespace, components: Components, path: Path) -> None:

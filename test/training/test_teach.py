@@ -228,6 +228,13 @@ def test_wishes_that_contradict_the_folder_are_refused(log, tmp_path) -> None:
         run(log, out, "--scene", "scene-9")
 
 
+@pytest.mark.parametrize("components", ["-3", "0", "65"])
+def test_components_are_counted_before_images_are_read(log, tmp_path, monkeypatch, components):
+    monkeypatch.setattr(teach.Log, "read", None)
+    with pytest.raises(ConfigError, match=f"{components} components .*from 1 to 64"):
+        run(log, tmp_path / "out", f"--components={components}")
+
+
 def test_the_default_size_is_what_training_shows_its_teacher() -> None:
     parser = argparse.ArgumentParser()
     teach.add_arguments(parser)

@@ -195,7 +195,8 @@ class Pipeline:
         """Occupied voxels that answer to at least one prompt.
 
         Raises:
-            QueryError: no prompt, an empty prompt, or weights without features.
+            QueryError: no prompt, an empty prompt, a threshold outside 0..1, or weights without
+                features.
         """
         points, probability, features = self._occupied(field)
         scores = self.relevancy(features, prompts, negatives)
@@ -213,6 +214,9 @@ class Pipeline:
         """Occupied voxels whose features look like the given ones (cosine, 0..1).
 
         The cosine is taken in the teacher's own space, clipped at 0.
+
+        Raises:
+            QueryError: a threshold outside 0..1, or weights without features.
         """
         points, probability, features = self._occupied(field)
         pca = self.semantics.pca

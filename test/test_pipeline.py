@@ -134,7 +134,7 @@ def test_text_query(pipeline, field):
     assert (hits.scores.amax(-1) >= 0.5).all()
     everything = pipeline.query_text(field, ["bus"], threshold=0.0)
     assert len(everything.points_m) == int(pipeline.occupancy(field).occupied.sum())
-    assert len(pipeline.query_text(field, ["bus"], threshold=1.1).points_m) == 0
+    assert len(pipeline.query_text(field, ["bus"], threshold=1.0).points_m) == 0
 
 
 def test_relevancy_image(pipeline, field, rig):
@@ -188,7 +188,7 @@ def test_a_patch_finds_itself(pipeline, field, rig):
     rendered = pipeline.render(field, rig)
     hit = rendered.depth_m[0].isfinite()
     torch.testing.assert_close(query, rendered.features[0][:, hit].mean(dim=1))
-    hits = pipeline.query_features(field, query[None], ["this"], threshold=-1.0)
+    hits = pipeline.query_features(field, query[None], ["this"], threshold=0.0)
     assert hits.prompts == ("this",)
     assert ((hits.scores >= 0) & (hits.scores <= 1 + 1e-5)).all()
 

@@ -58,10 +58,10 @@ def _three(teacher: str) -> list[str]:
 
 
 def settled(teacher: str) -> str:
-    """The same name with a file's path made absolute: it is read again from other folders."""
+    """The same name with a path made absolute: it is read again from other folders."""
     name, colon, source = teacher.rpartition(":")
-    is_file = bool(colon) and Path(source).is_file()
-    return f"{name}:{Path(source).resolve()}" if is_file else teacher
+    is_path = bool(colon) and (Path(source).is_file() or name == "local-dir")
+    return f"{name}:{Path(source).resolve()}" if is_path else teacher
 
 
 def fingerprint(model: nn.Module) -> str:

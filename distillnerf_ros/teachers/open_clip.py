@@ -78,6 +78,12 @@ def load_clip(clip: str = EMBEDDED_CLIP, *, pretrained: bool = True) -> tuple[An
             force_quick_gelu=known.get("quick_gelu", False),
         )
         tokenizer = open_clip.get_tokenizer(name)
+    except ImportError as error:
+        raise CheckpointError(
+            f"OpenCLIP model {clip!r} needs {error.name!r}, which is not installed; expected a "
+            "model that reads with CLIP's own word pieces, such as ViT-B-16, or install it with: "
+            f"pip install {error.name}"
+        ) from error
     except Exception as error:  # the hub, files and configs each raise their own kinds
         raise CheckpointError(
             f"OpenCLIP model {clip!r} cannot be made ({error}). Expected one of: "

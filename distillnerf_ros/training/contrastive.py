@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from distillnerf_ros.errors import CheckpointError, TrainingError
+from distillnerf_ros.errors import CheckpointError, ConfigError, TrainingError
 from distillnerf_ros.teachers.open_clip import EMBEDDED_CLIP, DenseClip, load_clip
 from distillnerf_ros.teachers.pca import WEIGHTS_FOLDER, Pca
 from distillnerf_ros.training.cache import make_folder_of
@@ -339,6 +339,11 @@ def run(args: argparse.Namespace) -> int:
         TeacherError: a rendered glance cannot be written.
         TrainingError: the loss is not a number.
     """
+    if min(args.glances, args.eval_glances) < 1:
+        raise ConfigError(
+            f"--glances {args.glances} and --eval-glances {args.eval_glances}; expected one or "
+            "more to train on and one or more to judge on"
+        )
     for file in filter(None, (args.out / f"{EMBEDDED_CLIP}.safetensors", args.json)):
         make_folder_of(file)
     config = TeachConfig(

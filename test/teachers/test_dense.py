@@ -85,6 +85,7 @@ def test_files_are_named_from_the_root(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "w.safetensors").write_bytes(b"")
     assert settled("NAME:w.safetensors") == f"NAME:{tmp_path / 'w.safetensors'}"
     assert settled("dinov2:N:w.safetensors") == f"dinov2:N:{tmp_path / 'w.safetensors'}"
+    assert settled("local-dir:./folder") == f"local-dir:{tmp_path / 'folder'}"
     assert settled("NAME:tag") == "NAME:tag"
     assert settled("world_clip") == "world_clip"
 

@@ -1,6 +1,8 @@
 """OpenCLIP towers: dense features against the model's own embedding, and clear refusals."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -147,6 +149,18 @@ def test_a_tag_runs_with_the_activation_it_was_trained_with(
     model, _ = load_clip(f"{name}:{tag}")
     for half in (model, model.visual):
         assert type(half.transformer.resblocks[0].mlp.gelu).__name__ == activation
+
+
+def test_a_model_that_needs_another_package_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SigLIP reads with a tokenizer of transformers."""
+    text = {**CLASS_TOKEN_CONFIG["text_cfg"], "hf_tokenizer_name": "some/tokenizer"}
+    (tmp_path / "reader.json").write_text(json.dumps({**CLASS_TOKEN_CONFIG, "text_cfg": text}))
+    import_open_clip().add_model_config(tmp_path / "reader.json")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(CheckpointError, match=r"needs 'transformers'.* pip install transformers"):
+        load_clip("reader:none", pretrained=False)
 
 
 def test_towers_without_patches_are_refused(averaging: nn.Module) -> None:

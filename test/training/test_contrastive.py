@@ -159,6 +159,12 @@ def test_figures_go_into_a_folder_that_is_made_before_the_work(
         verb("--json", str(tmp_path))
 
 
+@pytest.mark.parametrize("option", ["--glances", "--eval-glances"])
+def test_no_glances_are_refused(verb: Callable[..., Path], option: str) -> None:
+    with pytest.raises(ConfigError, match=f"{option} 0.* one or more to train on"):
+        verb(option, "0")
+
+
 def test_says_which_weights_cannot_be_read(tmp_path: Path) -> None:
     config = dataclasses.replace(BRIEF, keep_texts=str(tmp_path / "none.safetensors"))
     with pytest.raises(CheckpointError, match=r"none\.safetensors cannot be read"):

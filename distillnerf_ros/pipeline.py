@@ -141,13 +141,16 @@ class Pipeline:
 
     @functools.cached_property
     def _tower(self) -> TextTower:
-        return TextTower(self.semantics.clip)
+        tower = TextTower(self.semantics.clip)
+        self.semantics.require(tower)
+        return tower
 
     def embed(self, prompts: Sequence[str]) -> Float[Tensor, "Q E"]:
         """Unit vectors of prompts in the space of the teacher.
 
         Raises:
             QueryError: no prompt, an empty prompt, or weights without features.
+            CheckpointError: the teacher's text tower cannot be had, or is another one.
         """
         cleaned = [prompt.strip() for prompt in prompts]
         if not cleaned or not all(cleaned):
@@ -192,7 +195,8 @@ class Pipeline:
         """Occupied voxels that answer to at least one prompt.
 
         Raises:
-            QueryError: no prompt, an empty prompt, or weights without features.
+            QueryError: no prompt, an empty prompt, a threshold outside 0..1, or weights without
+                features.
         """
         points, probability, features = self._occupied(field)
         scores = self.relevancy(features, prompts, negatives)
@@ -210,6 +214,9 @@ class Pipeline:
         """Occupied voxels whose features look like the given ones (cosine, 0..1).
 
         The cosine is taken in the teacher's own space, clipped at 0.
+
+        Raises:
+            QueryError: a threshold outside 0..1, or weights without features.
         """
         points, probability, features = self._occupied(field)
         pca = self.semantics.pca

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from distillnerf_ros import pipeline as module
 from distillnerf_ros.checkpoint import Checkpoint, save_checkpoint
 from distillnerf_ros.config import tiny
 from distillnerf_ros.errors import CheckpointError, ConfigError, ImageError, QueryError
@@ -12,6 +13,7 @@ from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.taxonomy import FREE_LABEL
+from distillnerf_ros.teachers.open_clip import TextTower
 from distillnerf_ros.teachers.pca import Pca
 
 WIDTH = 7
@@ -132,7 +134,7 @@ def test_text_query(pipeline, field):
     assert (hits.scores.amax(-1) >= 0.5).all()
     everything = pipeline.query_text(field, ["bus"], threshold=0.0)
     assert len(everything.points_m) == int(pipeline.occupancy(field).occupied.sum())
-    assert len(pipeline.query_text(field, ["bus"], threshold=1.1).points_m) == 0
+    assert len(pipeline.query_text(field, ["bus"], threshold=1.0).points_m) == 0
 
 
 def test_relevancy_image(pipeline, field, rig):
@@ -186,7 +188,7 @@ def test_a_patch_finds_itself(pipeline, field, rig):
     rendered = pipeline.render(field, rig)
     hit = rendered.depth_m[0].isfinite()
     torch.testing.assert_close(query, rendered.features[0][:, hit].mean(dim=1))
-    hits = pipeline.query_features(field, query[None], ["this"], threshold=-1.0)
+    hits = pipeline.query_features(field, query[None], ["this"], threshold=0.0)
     assert hits.prompts == ("this",)
     assert ((hits.scores >= 0) & (hits.scores <= 1 + 1e-5)).all()
 
@@ -286,3 +288,32 @@ def test_folded_batchnorm_changes_nothing(make_rig) -> None:
         features, _ = pipeline.model.backbone(rig)
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in pipeline.model.modules())
     torch.testing.assert_close(features, expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (lambda texts: -letters_tower(texts), r"'made-up' names here .* cosine of -1\.000"),
+        (lambda texts: letters_tower(texts)[:, :3], "vectors of 3 numbers, not 7"),
+        (letters_tower, None),
+    ],
+)
+def test_another_text_tower_under_the_teachers_name_is_refused(
+    network, pipeline, monkeypatch, said, message
+):
+    """A file of weights was exchanged after the field was distilled."""
+
+    class Tower(TextTower):
+        def __init__(self, clip):
+            pass
+
+        def __call__(self, prompts):
+            return said(prompts)
+
+    monkeypatch.setattr(module, "TextTower", Tower)
+    taught = Pipeline(Checkpoint(network, pipeline.semantics), CPU)
+    if message is None:
+        assert taught.embed(["a bus"]).shape == (1, WIDTH)
+    else:
+        with pytest.raises(CheckpointError, match=message):
+            taught.embed(["a bus"])

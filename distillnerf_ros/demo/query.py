@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,8 @@ from distillnerf_ros.demo.canvas import save_png
 from distillnerf_ros.demo.glance import add_glance_arguments, answers, look, snapshot
 from distillnerf_ros.demo.overview import overview
 from distillnerf_ros.demo.report import Answer, found_things, number, where_is
+from distillnerf_ros.training.cache import make_folder_of
+from distillnerf_ros.training.evaluate import write_json
 
 VERB_HELP = "ask one glance of a nuScenes folder, without ROS"
 EXAMPLE = 'distillnerf query --dataroot /data/nuscenes --prompts "a bus" "a tree" --out query.png'
@@ -40,17 +41,19 @@ def run(args: argparse.Namespace) -> int:
     """Ask, print a table and draw.
 
     Raises:
+        ConfigError: a file cannot be written where it is asked for.
         CheckpointError: the weights cannot be loaded.
         DatasetError: the data set, scene or keyframe is not there, or a file cannot be written.
-        QueryError: an empty prompt, or weights without features.
+        QueryError: an empty prompt, a threshold outside 0..1, or weights without features.
     """
+    for file in filter(None, (args.out, args.json)):
+        make_folder_of(file)
     glance = look(args)
     hits = glance.pipeline.query_text(glance.field, args.prompts, args.negatives, args.threshold)
     found = answers(hits)
     shown = snapshot(glance, args.prompts)
     save_png(overview(shown, glance.name, args.prompts, found_things(found)), args.out)
     if args.json:
-        records = [dataclasses.asdict(answer) for answer in found]
-        args.json.write_text(json.dumps(records, indent=1))
+        write_json(args.json, [dataclasses.asdict(answer) for answer in found])
     print(f"{glance.name} -> {args.out}\n{table(found)}")
     return 0

@@ -9,6 +9,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from distillnerf_ros.errors import QueryError
 from distillnerf_ros.query.hits import Cluster, Hits
 
 CELL_M = 0.5
@@ -108,9 +109,14 @@ def gather_hits(
         points_m: (P, 3) candidate points, ego frame.
         scores: (P, Q) score of each point for each prompt.
         probability: (P,) probability that the point is occupied.
-        threshold: least score of a hit; nothing above it gives empty hits, not an error.
+        threshold: least score of a hit, 0..1; nothing above it gives empty hits, not an error.
         cell_m: see ``find_clusters``.
+
+    Raises:
+        QueryError: the threshold is outside 0..1.
     """
+    if not 0 <= threshold <= 1:  # NaN, too, is not inside
+        raise QueryError(f"threshold {threshold}; scores are from 0 to 1, expected one of these")
     keep = (scores >= threshold).any(dim=1)
     clusters = find_clusters(points_m[keep], scores[keep], threshold, cell_m)
     best = scores.amax(0) if len(scores) else scores.new_full((len(prompts),), torch.nan)

@@ -5,9 +5,11 @@ import functools
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from distillnerf_ros.errors import CheckpointError
 from distillnerf_ros.query.kinds import Usual
 from distillnerf_ros.query.occupancy import OCCUPIED_PROBABILITY
 from distillnerf_ros.query.text import DEFAULT_NEGATIVES, embed_prompts, relevancy_of_cosines
@@ -24,6 +26,9 @@ name counts."""
 ALIKE = 0.7
 """A prompt that is more like a class name than this means the class: "a parked car" is 0.97 alike,
 "a tree" 0.74. "a child" (0.56) and "a red car" (0.36) are kinds within one."""
+
+SAME = 0.99
+"""Text towers whose class names are more alike than this are one, read in whatever precision."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +85,29 @@ class Semantics:
         tensors = {name: getattr(self, name).to(device) for name in TENSORS}
         usual = None if self.usual is None else self.usual.to(device)
         return Semantics(self.clip, self.pca.to(device), usual=usual, **tensors)
+
+    def require(self, tower: Callable[[Sequence[str]], Tensor]) -> None:
+        """Make sure that a text tower is the teacher's: other weights may lie under its name.
+
+        Args:
+            tower: maps texts to (Q, E) unit vectors.
+
+        Raises:
+            CheckpointError: it says of class names what the teacher does not.
+        """
+        said = embed_prompts(tower, OCC3D_CLASSES).to(self.classes.device)
+        if said.shape != self.classes.shape:
+            found = f"vectors of {said.shape[1]} numbers, not {self.classes.shape[1]}"
+        else:
+            alike, worst = F.cosine_similarity(said, self.classes).min(dim=0)
+            if alike > SAME:
+                return
+            found = f"{OCC3D_CLASSES[int(worst)]!r} with a cosine of {alike:.3f}, not over {SAME}"
+        raise CheckpointError(
+            f"the text tower that {self.clip!r} names here is not the one that these weights were "
+            f"distilled from: it says {found}; put that teacher's file back, or load weights that "
+            "were distilled from this one"
+        )
 
     def without_caution(self) -> "Semantics":
         """The same with the bare LERF scores."""

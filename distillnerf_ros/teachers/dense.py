@@ -26,8 +26,9 @@ def knows_texts(teacher: str) -> bool:
 def load_dense(teacher: str) -> DenseFeatures:
     """A teacher on the CPU, frozen and evaluating.
 
-    The shipped CLIP looks at a picture as a whole: it was trained with position embeddings
-    stretched over views of many sizes. All others look through windows of their native size.
+    The shipped CLIP and others of its architecture look at a picture as a whole: they are trained
+    with position embeddings stretched over views of many sizes. All others look through windows
+    of their native size.
 
     Args:
         teacher: an OpenCLIP model (see ``teachers.open_clip``), or ``dinov2:NAME:WEIGHTS``.
@@ -39,7 +40,7 @@ def load_dense(teacher: str) -> DenseFeatures:
     if not knows_texts(teacher):
         _, name, weights = _three(teacher)
         dense = Sliding(DenseDino(name, weights))
-    elif teacher == EMBEDDED_CLIP:
+    elif teacher.partition(":")[0] == EMBEDDED_CLIP:  # with its own weights or with others
         dense = DenseClip(teacher)
     else:
         dense = Sliding(DenseClip(teacher))
@@ -57,15 +58,19 @@ def _three(teacher: str) -> list[str]:
 
 
 def settled(teacher: str) -> str:
-    """The same name with a file's path made absolute: it is read again from other folders."""
+    """The same name with a path made absolute: it is read again from other folders."""
     name, colon, source = teacher.rpartition(":")
-    is_file = bool(colon) and Path(source).is_file()
-    return f"{name}:{Path(source).resolve()}" if is_file else teacher
+    is_path = bool(colon) and (Path(source).is_file() or name == "local-dir")
+    return f"{name}:{Path(source).resolve()}" if is_path else teacher
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Changes when a weight of the model does, and says nothing else."""
+    """Changes when a weight of the model does, or its activation, and says nothing else."""
     digest = hashlib.sha1()
     for value in model.state_dict().values():
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    # NAME:/file and NAME-quickgelu:/file have the same weights, and features of their own. Only
+    # this activation is said: what was made with the other one keeps its fingerprint.
+    if any(type(part).__name__ == "QuickGELU" for part in model.modules()):
+        digest.update(b"QuickGELU")
     return digest.hexdigest()[:12]

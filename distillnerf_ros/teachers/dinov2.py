@@ -80,6 +80,14 @@ def _create(name: str) -> Any:
             f"teacher {name!r} is a {type(model).__name__}, which has no patch tokens; expected a "
             "ViT such as vit_small_patch14_dinov2"
         )
+    cut = model.patch_embed
+    sides = zip(cut.img_size, cut.grid_size, cut.patch_size, strict=True)
+    if any(side // patch != count for side, count, patch in sides):  # convolutions come first
+        raise CheckpointError(
+            f"teacher {name!r} cuts no image of {cut.img_size} into {cut.grid_size} patches of "
+            f"{cut.patch_size}; expected a ViT whose patches are pixels, such as "
+            "vit_small_patch14_dinov2"
+        )
     return model
 
 

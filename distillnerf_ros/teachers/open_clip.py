@@ -5,7 +5,9 @@ Which model is one string, ``clip``:
 * ``"world_clip"``: the small model shipped with this package, trained on procedural streets.
 * ``"NAME:TAG"``: a model of open_clip with pretrained weights from its hub, for example
   ``"ViT-B-16:laion2b_s34b_b88k"``.
-* ``"NAME:/path/to/file.safetensors"``: the same architecture with weights from a local file.
+* ``"NAME:/path/to/file.safetensors"``: the same architecture with weights from a local file, which
+  do not say how they were trained: those of OpenAI, MetaCLIP and DFN want ``NAME-quickgelu``,
+  those of other colour statistics than CLIP's ``local-dir:``.
 * ``"hf-hub:ORG/REPO"`` and ``"local-dir:/path"``: as in open_clip.
 
 open_clip, timm and torchvision take seconds to import, so they are imported when a model is made.
@@ -17,7 +19,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from distillnerf_ros.errors import CheckpointError, QueryError
@@ -65,29 +67,38 @@ def load_clip(clip: str = EMBEDDED_CLIP, *, pretrained: bool = True) -> tuple[An
     """
     open_clip = import_open_clip()
     name, source = _parse(clip)
+    known = open_clip.get_pretrained_cfg(name.replace("/", "-"), source or "")
     try:
         model = open_clip.create_model(
             name,
             pretrained=source if pretrained else None,
             require_pretrained=pretrained,
             load_weights=pretrained,
+            # open_clip itself only warns where a tag was trained with another activation.
+            force_quick_gelu=known.get("quick_gelu", False),
         )
         tokenizer = open_clip.get_tokenizer(name)
+    except ImportError as error:
+        raise CheckpointError(
+            f"OpenCLIP model {clip!r} needs {error.name!r}, which is not installed; expected a "
+            "model that reads with CLIP's own word pieces, such as ViT-B-16, or install it with: "
+            f"pip install {error.name}"
+        ) from error
     except Exception as error:  # the hub, files and configs each raise their own kinds
         raise CheckpointError(
             f"OpenCLIP model {clip!r} cannot be made ({error}). Expected one of: "
             f"'{EMBEDDED_CLIP}' (shipped); 'NAME:TAG' with a model and tag of open_clip, fetched "
-            f"from its hub{_hub_page(open_clip, name, source)}, which needs a network; "
-            "'NAME:/path/to/file.safetensors' with weights "
-            "copied onto this machine; 'local-dir:/path' with open_clip_config.json and weights"
+            f"from its hub{_hub_page(known)}, which needs a network; "
+            "'NAME:/path/to/file.safetensors' with weights copied onto this machine "
+            "('NAME-quickgelu:/path/...' for those of OpenAI, MetaCLIP and DFN); "
+            "'local-dir:/path' with open_clip_config.json and weights"
         ) from error
     return model.eval(), tokenizer
 
 
-def _hub_page(open_clip: Any, name: str, tag: str | None) -> str:
-    """Where the hub keeps the weights of a model's tag, for messages."""
-    known = open_clip.get_pretrained_cfg(name, tag or "")
-    page = str(known.get("hf_hub") or known.get("url") or "") if known else ""
+def _hub_page(known: dict[str, Any]) -> str:
+    """Where the hub keeps the weights of a tag, for messages."""
+    page = known.get("hf_hub") or known.get("url")
     return f" ({page.rstrip('/')})" if page else ""
 
 
@@ -133,7 +144,7 @@ class TextTower:
         """Unit vectors of the prompts.
 
         Raises:
-            QueryError: no prompt, or an empty one.
+            QueryError: no prompt, an empty one, or one that is longer than the model reads.
         """
         cleaned = [prompt.strip() for prompt in prompts]
         if not cleaned or not all(cleaned):
@@ -144,9 +155,23 @@ class TextTower:
             self._known.clear()
         new = [p for p in dict.fromkeys(cleaned) if p not in self._known]
         if new:
-            vectors = self._model.encode_text(self._tokenizer(new), normalize=True)
+            vectors = self._model.encode_text(self._pieces(new), normalize=True)
             self._known.update(zip(new, vectors, strict=True))
         return torch.stack([self._known[p] for p in cleaned])
+
+    def _pieces(self, texts: Sequence[str]) -> Int[Tensor, "T P"]:
+        """Word pieces of texts, of which none is cut: its end may be what was asked."""
+        pieces = self._tokenizer(texts)
+        room = pieces.shape[1]
+        # A text that fits is followed by padding in more room, and otherwise the same.
+        cut = (self._tokenizer(texts, context_length=room + 1)[:, :room] != pieces).any(dim=1)
+        if cut.any():
+            raise QueryError(
+                f"{texts[int(cut.int().argmax())]!r} is cut: the model reads {room - 2} word "
+                "pieces, about one per word, and a wording such as 'there is ... in the scene' "
+                "takes 5 of them; ask in fewer words"
+            )
+        return pieces
 
 
 class DenseClip(nn.Module):

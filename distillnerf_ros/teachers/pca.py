@@ -39,16 +39,16 @@ class Pca:
 
         Args:
             samples: (S, E) features.
-            components: C, at most E.
+            components: C, from 1 to E.
 
         Raises:
-            TrainingError: fewer samples than components, or values that are not finite.
+            TrainingError: no such C, fewer samples than components, or values that are not finite.
         """
         count, width = samples.shape
-        if not components <= min(count - 1, width):
+        if not 1 <= components <= min(count - 1, width):
             raise TrainingError(
                 f"{components} components asked from {count} samples of width {width}; expected "
-                "at most the width, and more samples than components"
+                "from 1 to the width, and more samples than components"
             )
         if not torch.isfinite(samples).all():
             raise TrainingError(
@@ -88,7 +88,7 @@ class Pca:
             return cls(
                 tensors["mean"], tensors["basis"], tensors["std"], float(tensors["explained"])
             )
-        except (FileNotFoundError, SafetensorError, KeyError) as error:
+        except (OSError, SafetensorError, KeyError) as error:
             raise CheckpointError(
                 f"{path} cannot be read as principal components ({error!r}); expected a "
                 ".safetensors file written by 'distillnerf teach' or 'train-clip'"

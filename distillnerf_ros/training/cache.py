@@ -1,13 +1,15 @@
-"""Arrays that took long to make, kept in a folder."""
+"""Files that took long to make: whole or not there, and their folders made before the work."""
 
+import contextlib
 import hashlib
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from distillnerf_ros.errors import TeacherError
+from distillnerf_ros.errors import ConfigError, TeacherError
 
 Arrays = dict[str, np.ndarray]
 """Named arrays, as one .npz file holds them."""
@@ -17,31 +19,71 @@ def kept(folder: Path | None, kind: str, key: str, make: Callable[[], Arrays]) -
     """Arrays from the cache, or made (and kept).
 
     Files appear whole or not at all, so that several processes may share a folder and any of them
-    may be killed.
+    may be killed; damaged ones are made again.
 
     Args:
         folder: the cache, or None to make them each time.
         kind: subfolder.
         key: says exactly what the arrays are; any text.
         make: makes them.
+
+    Raises:
+        TeacherError: they cannot be written.
     """
     if folder is None:
         return make()
     path = folder / kind / f"{hashlib.sha1(key.encode()).hexdigest()[:16]}.npz"
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    arrays = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.part")
-    with temporary.open("wb") as file:
-        np.savez(file, **arrays)
-    os.replace(temporary, path)
+    arrays = read_arrays(path)
+    if arrays is None:
+        arrays = make()
+        write_arrays(path, arrays)
     return arrays
 
 
+def read_arrays(path: Path) -> Arrays | None:
+    """Arrays of an .npz file; None where it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+def write_arrays(path: Path, arrays: Arrays) -> None:
+    """Write an .npz file whole or not at all.
+
+    Raises:
+        TeacherError: it cannot be written.
+    """
+
+    def save(part: Path) -> None:
+        with part.open("wb") as file:
+            np.savez(file, **arrays)
+
+    _write(path, save, os.replace)
+
+
+def make_folder_of(file: Path) -> None:
+    """Make the folder of a file that long work will end with, before the work.
+
+    Raises:
+        ConfigError: it cannot be made, or the file is a folder.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written ({error}); give another path") from error
+    if file.is_dir():
+        raise ConfigError(f"{file} is a folder, expected a file to write; give a path in it")
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file exists and is not empty, as a machine that fell leaves files behind."""
+    return path.is_file() and path.stat().st_size > 0
+
+
 def publish(path: Path, write: Callable[[Path], object]) -> None:
-    """Make a file appear whole or not at all; one that is there stays.
+    """Make a file appear whole or not at all; one that is there stays, unless it is empty.
 
     Of several processes that publish the same file at the same time one wins: where it matters
     which, read what is there afterwards.
@@ -53,24 +95,32 @@ def publish(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         TeacherError: it cannot be written.
     """
+    _write(path, write, _settle)
+
+
+def _write(
+    path: Path, write: Callable[[Path], object], settle: Callable[[Path, Path], None]
+) -> None:
     part = path.with_suffix(f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(part)
-        _settle(part, path)
+        settle(part, path)
     except OSError as error:
         raise TeacherError(
-            f"{path} cannot be written ({error}); make room on the disk and run the same command "
-            "again: it goes on with this file"
+            f"{path} cannot be written ({error}); make room on the disk or give another folder, "
+            "and run the same command again: it goes on with this file"
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there is none, or not even its folder
+            part.unlink()
 
 
 def _settle(part: Path, path: Path) -> None:
     try:
         os.link(part, path)  # unlike a renaming it never replaces
     except FileExistsError:
-        return
+        if not is_there(path):
+            os.replace(part, path)
     except OSError:  # not every network's file system knows links
         os.replace(part, path)

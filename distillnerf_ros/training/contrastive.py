@@ -10,7 +10,6 @@ dense features of the result are the targets the voxel field is distilled from.
 import argparse
 import copy
 import dataclasses
-import json
 import math
 import time
 from pathlib import Path
@@ -22,16 +21,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from distillnerf_ros.errors import CheckpointError, TrainingError
+from distillnerf_ros.errors import CheckpointError, ConfigError, TrainingError
 from distillnerf_ros.teachers.open_clip import EMBEDDED_CLIP, DenseClip, load_clip
 from distillnerf_ros.teachers.pca import WEIGHTS_FOLDER, Pca
+from distillnerf_ros.training.cache import make_folder_of
 from distillnerf_ros.training.contrastive_step import (
     StepConfig,
     TextSampler,
     batch_statistics,
     step_loss,
 )
-from distillnerf_ros.training.dense_eval import DenseScores, score_dense
+from distillnerf_ros.training.dense_eval import score_dense
+from distillnerf_ros.training.evaluate import write_json
 from distillnerf_ros.training.growth import grown
 from distillnerf_ros.training.phrases import PhraseBook
 from distillnerf_ros.training.view_cache import load_views, render_views
@@ -279,6 +280,19 @@ def fit_components(dense: DenseClip, views: Views, components: int, seed: int) -
     return Pca.fit(every[drawn], components)
 
 
+def components_beside(weights: str) -> Pca | None:
+    """The components that ``export`` wrote beside a file of weights; None where there are none.
+
+    Raises:
+        CheckpointError: they cannot be read.
+    """
+    if not weights:
+        return None
+    path = Path(weights)
+    path = path.with_name(f"{path.stem}_pca.safetensors")
+    return Pca.load(path) if path.is_file() else None
+
+
 def export(model: Any, pca: Pca, folder: Path) -> None:
     """Write the weights as fp16 and the components, under the names the package ships."""
     half = {k: v.half().contiguous() for k, v in model.state_dict().items()}
@@ -308,18 +322,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--fit-components", action="store_true",
-        help="fit the components anew even so; 'train --start-from' carries a field over to them",
+        help="fit the components anew even where some lie beside those weights; 'train "
+        "--start-from' carries a field over to them",
     )  # fmt: skip
     parser.add_argument("--half", action="store_true", help="multiply in bfloat16")
     parser.add_argument("--json", type=Path, help="write the curve and the scores here")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Render what is missing, train, judge on unseen seeds, export."""
+    """Render what is missing, train, judge on unseen seeds, export.
+
+    Raises:
+        ConfigError: an option does not fit.
+        CheckpointError: weights, or the components beside them, cannot be read.
+        DatasetError: a rendered glance is damaged.
+        TeacherError: a rendered glance cannot be written.
+        TrainingError: the loss is not a number.
+    """
+    if min(args.glances, args.eval_glances) < 1:
+        raise ConfigError(
+            f"--glances {args.glances} and --eval-glances {args.eval_glances}; expected one or "
+            "more to train on and one or more to judge on"
+        )
+    for file in filter(None, (args.out / f"{EMBEDDED_CLIP}.safetensors", args.json)):
+        make_folder_of(file)
     config = TeachConfig(
         steps=args.steps, batch=args.batch, learning_rate=args.learning_rate,
         keep_texts=args.keep_texts,
     )  # fmt: skip
+    pca = None if args.fit_components else components_beside(config.keep_texts)
     render_views(args.views, args.seed, args.glances)
     render_views(args.views, args.eval_seed, args.eval_glances)
     views = load_views(args.views, args.seed, args.glances, args.samples)
@@ -327,19 +358,13 @@ def run(args: argparse.Namespace) -> int:
     curve: list[dict[str, float | int]] = []
     teach(teaching, views, curve, StepConfig(half=args.half))
     model = teaching.averaged()
-    if config.keep_texts and not args.fit_components:
-        pca = Pca.embedded()
-    else:
+    if pca is None:
         pca = fit_components(DenseClip.of(model.visual), views, config.components, args.seed)
     export(model, pca, args.out)
     unseen = load_views(args.views, args.eval_seed, args.eval_glances)
     scores = score_dense(model, teaching.tokenizer, unseen, pca)
     print(scores.table())
     if args.json:
-        report = {"config": dataclasses.asdict(config), "curve": curve}
-        args.json.write_text(json.dumps(report | {"scores": _plain(scores)}, indent=1))
+        told = {"config": dataclasses.asdict(config), "curve": curve}
+        write_json(args.json, told | {"scores": dataclasses.asdict(scores)})
     return 0
-
-
-def _plain(scores: DenseScores) -> dict[str, object]:
-    return dataclasses.asdict(scores)

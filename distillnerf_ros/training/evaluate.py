@@ -115,7 +115,7 @@ def parts_folder(
     return json_file.with_name(f".{json_file.name}.{digest.hexdigest()[:12]}.parts")
 
 
-def write_json(path: Path, content: Figures) -> None:
+def write_json(path: Path, content: Figures | list[Figures]) -> None:
     """Write figures whole or not at all; NaN becomes null, which JSON can say."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")

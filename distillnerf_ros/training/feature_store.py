@@ -25,7 +25,7 @@ from jaxtyping import Float16
 from distillnerf_ros.cameras import CAMERA_NAMES
 from distillnerf_ros.errors import DatasetError
 from distillnerf_ros.scene.features import DESCRIPTION_FILE, FORMAT
-from distillnerf_ros.training.cache import publish
+from distillnerf_ros.training.cache import is_there, publish
 from distillnerf_ros.training.components import Components
 from distillnerf_ros.training.samples import TrainSample
 
@@ -80,7 +80,7 @@ class FeatureStore:
         """
         path = self.folder / DESCRIPTION_FILE
         text = json.dumps(self.description(), indent=1)
-        if not path.is_file():
+        if not is_there(path):
             publish(path, lambda part: part.write_text(text))
         self._check(_description(self.folder))
 
@@ -137,7 +137,7 @@ class FeatureStore:
         """
         shape = (len(CAMERA_NAMES), len(self.components.pca.basis), *self.grid)
         try:
-            features = np.load(path, mmap_mode="r", allow_pickle=False)
+            features = np.lib.format.open_memmap(path, mode="r")  # .npy alone, unlike np.load
         except (OSError, ValueError) as error:
             raise DatasetError(
                 f"{path} holds no features ({error}); remove it and run the same "

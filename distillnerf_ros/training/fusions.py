@@ -30,6 +30,7 @@ from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.render.depth_fusion import DepthFusion
 from distillnerf_ros.render.renderer import RayResult, image_edges, render_rays
 from distillnerf_ros.training import losses
+from distillnerf_ros.training.cache import make_folder_of
 from distillnerf_ros.training.samples import TrainSample
 from distillnerf_ros.training.surface import surface_features
 from distillnerf_ros.training.targets import feature_targets
@@ -277,6 +278,7 @@ def run(args: argparse.Namespace) -> int:
         DatasetError: the data set cannot be read, or tells neither.
         TrainingError: a loss is not a number.
     """
+    make_folder_of(args.out)
     checkpoint = load_checkpoint(args.weights)
     model, semantics = checkpoint.model, checkpoint.semantics
     features = args.feature_steps > 0 and semantics is not None and not args.no_features
@@ -287,6 +289,8 @@ def run(args: argparse.Namespace) -> int:
         teacher, theirs = feature_targets(args.features, model.config)
         _require_same(semantics, theirs)
     samples = make_samples(args, model.config, teacher)
+    if not len(samples):  # type: ignore[arg-type]
+        raise ConfigError("no glance to fit to: give --scenes and --per-scene of at least 1")
     pipeline = Pipeline(checkpoint, resolve_device(args.device))
     chance = torch.Generator().manual_seed(args.seed)
     pixels, voxels = [], []

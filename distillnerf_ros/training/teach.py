@@ -29,6 +29,7 @@ from distillnerf_ros.scene.log import MAX_DAMAGED
 from distillnerf_ros.teachers.dense import DINOV2, DenseFeatures, load_dense, settled
 from distillnerf_ros.teachers.open_clip import EMBEDDED_CLIP
 from distillnerf_ros.teachers.pca import Pca
+from distillnerf_ros.training.cache import is_there
 from distillnerf_ros.training.components import (
     Components,
     fit_components,
@@ -49,6 +50,8 @@ EXAMPLE = (
 
 FIT_IMAGES = 400
 """Images that the components are fitted on, at most."""
+ENOUGH_IMAGES = 60
+"""A part of a scene must have so many before it is judged by how many of them are damaged."""
 Record = dict[str, Any]
 
 
@@ -170,6 +173,9 @@ def fill(
 ) -> int:
     """Write the features of a scene's keyframes that are not there yet.
 
+    They are held back until enough images are known: features of a log that turns out to be broken
+    would stay when it is mended.
+
     Returns:
         How many were written.
 
@@ -178,12 +184,18 @@ def fill(
         TeacherError: a file cannot be written.
     """
     samples = nuscenes.keyframes(log.nusc, scene)
-    new = [s for s in samples if not store.path(scene["name"], s).is_file()]
+    new = [s for s in samples if not is_there(store.path(scene["name"], s))]
     done = len(samples) - len(new)
+    held: list[tuple[str, Float16[np.ndarray, "N C h w"]]] = []
     for sample in tqdm(new, desc=scene["name"], initial=done, total=len(samples), unit="keyframe"):
-        features = features_of(dense, store.components, log, sample, device)
-        log.refuse_if_broken()
-        store.write(scene["name"], sample, features)
+        held.append((sample, features_of(dense, store.components, log, sample, device)))
+        enough = len(log.asked) >= ENOUGH_IMAGES
+        if not enough and sample != new[-1]:
+            continue
+        if enough or not done:  # the rest of a scene may be the damaged images alone
+            log.refuse_if_broken()
+        while held:
+            store.write(scene["name"], *held.pop(0))
     return len(new)
 
 
@@ -282,17 +294,30 @@ def _components(
 ) -> Components:
     """Those of the folder; made first, where it has none."""
     path = args.out / COMPONENTS_FILE
-    if not path.is_file():
+    if not is_there(path):
         if args.pca:
             made = reuse(args.pca, teacher, dense)
         else:
-            count = args.components or preset(args.preset).features.channels
+            count = _wished(args, dense)
             places = sampled_images(log, scenes, FIT_IMAGES, args.seed)
             made = Components.of(teacher, dense, fit(dense, log, places, count, args.seed))
         made.save(path)
     components = reuse(path, teacher, dense)
     _check_wish(args, components, path)
     return components
+
+
+def _wished(args: argparse.Namespace, dense: DenseFeatures) -> int:
+    """How many components to fit, checked before images are read for them."""
+    count = args.components
+    if count is None:
+        count = preset(args.preset).features.channels
+    if not 1 <= count <= dense.width:
+        raise ConfigError(
+            f"{count} components of a teacher whose features have {dense.width}; give "
+            f"--components from 1 to {dense.width}"
+        )
+    return count
 
 
 def _check_wish(args: argparse.Namespace, components: Components, path: Path) -> None:

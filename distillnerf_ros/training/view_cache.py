@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from distillnerf_ros.errors import DatasetError
+from distillnerf_ros.training.cache import Arrays, is_there, read_arrays, write_arrays
 from distillnerf_ros.training.phrases import Thing
 from distillnerf_ros.training.windows import Views
 from distillnerf_ros.world.frames import glance
@@ -29,9 +30,11 @@ def render_views(
         seed: world seed of the first scene.
         glances: number of glances of six views.
         image_size: height and width in pixels.
+
+    Raises:
+        TeacherError: a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = [n for n in range(glances) if not _file(folder, seed, n).exists()]
+    missing = [n for n in range(glances) if not is_there(_file(folder, seed, n))]
     scene: Scene | None = None
     for done, number in enumerate(missing):
         scene_seed = seed + number // GLANCES_PER_SCENE
@@ -39,9 +42,8 @@ def render_views(
             scene = make_scene(scene_seed, _SCENE_S)
         rng = np.random.default_rng([scene_seed, number % GLANCES_PER_SCENE, 17])
         images, things, table = _render(scene, float(rng.uniform(0.5, _SCENE_S - 0.5)), image_size)
-        fresh = folder / f".{scene_seed}.npz"
-        np.savez(fresh, images=images, things=things, table=json.dumps(table))
-        fresh.replace(_file(folder, seed, number))
+        arrays = {"images": images, "things": things, "table": np.array(json.dumps(table))}
+        write_arrays(_file(folder, seed, number), arrays)
         print(f"rendered {done + 1} of {len(missing)} glances", flush=True)
 
 
@@ -71,24 +73,31 @@ def load_views(folder: Path, seed: int, glances: int, samples: Path | None = Non
             is known.
 
     Raises:
-        DatasetError: a glance is not there.
+        DatasetError: a glance is missing or damaged.
     """
     images, things = [], []
     numbers: dict[Thing, int] = {}
     for number in range(glances):
-        path = _file(folder, seed, number)
-        if not path.exists():
-            raise DatasetError(f"{path} is missing; render it first with 'distillnerf train-clip'")
-        with np.load(path) as file:
-            rows = [Thing(*row) for row in json.loads(str(file["table"]))]
-            index = np.array([numbers.setdefault(row, len(numbers)) for row in rows], np.int16)
-            images.append(file["images"])
-            things.append(index[file["things"]])
+        view = _read(_file(folder, seed, number))
+        rows = [Thing(*row) for row in json.loads(str(view["table"]))]
+        index = np.array([numbers.setdefault(row, len(numbers)) for row in rows], np.int16)
+        images.append(view["images"])
+        things.append(index[view["things"]])
     for path in sorted(samples.glob("glances/*.npz")) if samples else []:
-        with np.load(path) as file:
-            index = np.zeros(256, np.int16)
-            for label in np.unique(file["labels"]).tolist():
-                index[label] = numbers.setdefault(Thing(label), len(numbers))
-            images.append(file["images"].transpose(0, 2, 3, 1))
-            things.append(index[file["labels"]])
+        view = _read(path)
+        index = np.zeros(256, np.int16)
+        for label in np.unique(view["labels"]).tolist():
+            index[label] = numbers.setdefault(Thing(label), len(numbers))
+        images.append(view["images"].transpose(0, 2, 3, 1))
+        things.append(index[view["labels"]])
     return Views(np.concatenate(images), np.concatenate(things), tuple(numbers))
+
+
+def _read(path: Path) -> Arrays:
+    arrays = read_arrays(path)
+    if arrays is None:
+        raise DatasetError(
+            f"{path} is missing or damaged; remove it and run the same 'distillnerf train-clip' "
+            "(or 'train', for --samples) again: it is rendered anew"
+        )
+    return arrays

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from distillnerf_ros.errors import QueryError
 from distillnerf_ros.query.clusters import (
     cells_of,
     find_clusters,
@@ -82,3 +83,9 @@ def test_nothing_above_the_threshold_gives_empty_hits() -> None:
     hits = gather_hits(("a",), torch.rand(4, 3), torch.zeros(4, 1), torch.rand(4), 0.6)
     assert hits.points_m.shape == (0, 3)
     assert hits.clusters == ()
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), 5.0, -0.1])
+def test_a_threshold_that_is_no_score_is_refused(threshold):
+    with pytest.raises(QueryError, match="expected one of these"):
+        gather_hits(("a",), torch.rand(4, 3), torch.zeros(4, 1), torch.rand(4), threshold)

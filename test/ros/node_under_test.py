@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-import distillnerf_ros.pipeline
+from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.ros.node import main
 
 WIDTH = 8
@@ -19,9 +19,6 @@ WIDTH = 8
 
 class WordTower:
     """Unit vectors drawn from the text's checksum."""
-
-    def __init__(self, clip: str) -> None:
-        self.clip = clip
 
     def __call__(self, prompts: Sequence[str]) -> torch.Tensor:
         rows = [
@@ -33,5 +30,5 @@ class WordTower:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    distillnerf_ros.pipeline.TextTower = WordTower
+    Pipeline._tower = WordTower()
     sys.exit(main())

@@ -1,5 +1,6 @@
 """Teachers by name."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from safetensors.torch import save_file
 from distillnerf_ros.errors import CheckpointError
 from distillnerf_ros.teachers.dense import fingerprint, knows_texts, load_dense, settled
 from distillnerf_ros.teachers.open_clip import DenseClip, import_open_clip
+from distillnerf_ros.teachers.pca import WEIGHTS_FOLDER
 from distillnerf_ros.teachers.sliding import Sliding
 
 SLIDING_CONFIG = {
@@ -55,6 +57,17 @@ def test_the_shipped_clip_looks_at_pictures_as_a_whole() -> None:
         torch.testing.assert_close(dense(images), DenseClip.embedded()(images))
 
 
+def test_the_shipped_architecture_looks_the_same_with_weights_of_a_file() -> None:
+    shipped = load_dense("world_clip")
+    named = load_dense(f"world_clip:{WEIGHTS_FOLDER / 'world_clip.safetensors'}")
+    images = torch.rand(1, 3, 256, 448)
+    with torch.no_grad():
+        torch.testing.assert_close(named(images), shipped(images))
+    # Of the weights alone, so that folders of features that are there stay valid.
+    weights = b"".join(v.contiguous().numpy().tobytes() for v in shipped.state_dict().values())
+    assert fingerprint(named) == fingerprint(shipped) == hashlib.sha1(weights).hexdigest()[:12]
+
+
 def test_who_knows_texts() -> None:
     assert knows_texts("world_clip")
     assert knows_texts("ViT-B-16:some_tag")
@@ -72,6 +85,7 @@ def test_files_are_named_from_the_root(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "w.safetensors").write_bytes(b"")
     assert settled("NAME:w.safetensors") == f"NAME:{tmp_path / 'w.safetensors'}"
     assert settled("dinov2:N:w.safetensors") == f"dinov2:N:{tmp_path / 'w.safetensors'}"
+    assert settled("local-dir:./folder") == f"local-dir:{tmp_path / 'folder'}"
     assert settled("NAME:tag") == "NAME:tag"
     assert settled("world_clip") == "world_clip"
 
@@ -86,3 +100,11 @@ def test_a_fingerprint_tells_weights_apart() -> None:
     with torch.no_grad():
         second.bias[1] += 1e-7
     assert fingerprint(second) != before
+
+
+def test_a_fingerprint_tells_activations_apart(clip: str) -> None:
+    """With the same weights features are others."""
+    plain, quick = load_dense(clip), load_dense(clip)
+    for block in quick.dense.visual.transformer.resblocks:
+        block.mlp.gelu = import_open_clip().model.QuickGELU()
+    assert fingerprint(plain) != fingerprint(quick)

@@ -85,3 +85,8 @@ def test_weights_of_another_model_are_refused(weights, tmp_path: Path) -> None:
 def test_models_without_patches_are_refused(name: str) -> None:
     with pytest.raises(CheckpointError, match="expected a ViT of timm such as vit_small_patch14"):
         DenseDino(name)
+
+
+def test_a_vit_behind_convolutions_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="a ViT whose patches are pixels"):
+        DenseDino("vit_tiny_r_s16_p8_224")

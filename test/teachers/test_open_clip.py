@@ -1,6 +1,8 @@
 """OpenCLIP towers: dense features against the model's own embedding, and clear refusals."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -131,6 +133,34 @@ def test_weights_that_cannot_be_had_name_hub_and_file(class_token: str, clip: st
     with pytest.raises(CheckpointError, match=r"NAME:TAG.*NAME:/path") as caught:
         load_clip(clip)
     assert clip in str(caught.value)
+
+
+@pytest.mark.parametrize(("tag", "activation"), [("openai", "QuickGELU"), ("laion", "GELU")])
+def test_a_tag_runs_with_the_activation_it_was_trained_with(
+    class_token: str, monkeypatch: pytest.MonkeyPatch, tag: str, activation: str
+) -> None:
+    """open_clip only warns, whose features are others then."""
+    from open_clip import factory, pretrained
+
+    name, _, file = class_token.partition(":")
+    tags = {"openai": {"quick_gelu": True}, "laion": {"quick_gelu": False}}
+    monkeypatch.setitem(pretrained._PRETRAINED, name, tags)
+    monkeypatch.setattr(factory, "download_pretrained", lambda *_, **__: file)
+    model, _ = load_clip(f"{name}:{tag}")
+    for half in (model, model.visual):
+        assert type(half.transformer.resblocks[0].mlp.gelu).__name__ == activation
+
+
+def test_a_model_that_needs_another_package_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SigLIP reads with a tokenizer of transformers."""
+    text = {**CLASS_TOKEN_CONFIG["text_cfg"], "hf_tokenizer_name": "some/tokenizer"}
+    (tmp_path / "reader.json").write_text(json.dumps({**CLASS_TOKEN_CONFIG, "text_cfg": text}))
+    import_open_clip().add_model_config(tmp_path / "reader.json")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(CheckpointError, match=r"needs 'transformers'.* pip install transformers"):
+        load_clip("reader:none", pretrained=False)
 
 
 def test_towers_without_patches_are_refused(averaging: nn.Module) -> None:

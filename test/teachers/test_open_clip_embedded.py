@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from distillnerf_ros.errors import QueryError
 from distillnerf_ros.query.text import DEFAULT_NEGATIVES, embed_prompts, relevancy_in_pca
 from distillnerf_ros.taxonomy import OCC3D_CLASSES
 from distillnerf_ros.teachers.open_clip import EMBEDDED_CLIP, DenseClip, TextTower
@@ -63,3 +64,14 @@ def test_names_of_different_classes_are_apart(tower: TextTower) -> None:
     names = embed_prompts(tower, OCC3D_CLASSES)
     cosines = (names @ names.T).fill_diagonal_(-1)
     assert cosines.max() < 0.5
+
+
+def test_a_prompt_whose_end_would_be_cut_is_refused(tower: TextTower) -> None:
+    fits = "car " * 14
+    assert tower([fits]).shape == (1, tower.width)
+    with pytest.raises(QueryError, match=r"reads 14 word pieces.* in fewer words"):
+        tower(["a bus", fits + "bus"])
+    nine = "a very old and rather dirty dark green bus"
+    assert embed_prompts(tower, [nine]).shape == (1, tower.width)
+    with pytest.raises(QueryError, match=f"'there is {nine} there in the scene' is cut"):
+        embed_prompts(tower, [f"{nine} there"])

@@ -67,9 +67,15 @@ def test_unreadable_file_is_named(content: bytes | None, tmp_path: Path) -> None
         Pca.load(path)
 
 
-def test_more_components_than_samples_is_refused() -> None:
+@pytest.mark.parametrize("components", [-1, 0, 5])
+def test_no_components_and_more_than_samples_are_refused(components: int) -> None:
     with pytest.raises(TrainingError, match="components asked"):
-        Pca.fit(torch.randn(4, 6), 5)
+        Pca.fit(torch.randn(4, 6), components)
+
+
+def test_a_folder_is_no_file_of_components(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be read as principal components"):
+        Pca.load(tmp_path)
 
 
 def test_values_that_are_not_finite_are_refused() -> None:

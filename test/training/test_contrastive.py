@@ -1,6 +1,9 @@
 """The contrastive training learns, exports, and goes on as if it had not stopped."""
 
+import argparse
 import dataclasses
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from distillnerf_ros.errors import CheckpointError, TrainingError
+from distillnerf_ros.errors import CheckpointError, ConfigError, TrainingError
 from distillnerf_ros.taxonomy import OCC3D_CLASSES, SKY_LABEL
 from distillnerf_ros.teachers.open_clip import EMBEDDED_CLIP, DenseClip
 from distillnerf_ros.teachers.pca import WEIGHTS_FOLDER, Pca
+from distillnerf_ros.training import contrastive as module
 from distillnerf_ros.training.contrastive import (
     TeachConfig,
     Teaching,
@@ -20,6 +24,7 @@ from distillnerf_ros.training.contrastive import (
     teach,
 )
 from distillnerf_ros.training.contrastive_step import StepConfig
+from distillnerf_ros.training.dense_eval import DenseScores
 from distillnerf_ros.training.phrases import Thing
 from distillnerf_ros.training.windows import Views
 
@@ -29,6 +34,7 @@ BRIEF = TeachConfig(
     word_steps=2, steps=4, batch=4, window=(16, 32), zoom=(1.0, 1.5), wide_every=10, warmup=2,
     log_every=1, save_every=2, components=4,
 )  # fmt: skip
+SCORES = DenseScores(0.5, 0.5, 0.5, 0.5, {"car": 0.5}, 0.5, 0.5, 0.5, 0.5, 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +107,62 @@ def test_goes_on_from_given_weights_and_their_texts(views: Views, tmp_path: Path
     for name, value in load_file(shipped).items():
         if not name.startswith("visual."):
             assert torch.equal(teaching.model.state_dict()[name].half(), value)
+
+
+@pytest.fixture
+def verb(views: Views, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Runs the verb on the views of two colours, without training; gives its folder."""
+    monkeypatch.setattr(module, "render_views", lambda *_: None)
+    monkeypatch.setattr(module, "load_views", lambda *_: views)
+    monkeypatch.setattr(module, "teach", lambda teaching, *_: teaching.save())
+    monkeypatch.setattr(module, "score_dense", lambda *_: SCORES)
+
+    def call(*words: str) -> Path:
+        parser = argparse.ArgumentParser()
+        module.add_arguments(parser)
+        out = tmp_path / "out"
+        assert module.run(parser.parse_args(["--out", str(out), "--views", "x", *words])) == 0
+        return out / f"{EMBEDDED_CLIP}_pca.safetensors"
+
+    return call
+
+
+def test_components_are_those_beside_the_weights(
+    verb: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Those of the shipped CLIP mean nothing for other weights."""
+    shipped = Pca.embedded().basis
+    assert torch.equal(Pca.load(verb("--keep-texts")).basis, shipped)
+    mine = tmp_path / "mine.safetensors"
+    mine.write_bytes((WEIGHTS_FOLDER / f"{EMBEDDED_CLIP}.safetensors").read_bytes())
+    fitted = Pca.load(verb("--keep-texts", str(mine))).basis
+    assert not torch.equal(fitted, shipped)
+    own = Pca(torch.zeros(64), torch.eye(64)[:4], torch.ones(4), 0.5)
+    own.save(tmp_path / "mine_pca.safetensors")
+    assert torch.equal(Pca.load(verb("--keep-texts", str(mine))).basis, own.basis)
+    anew = verb("--keep-texts", str(mine), "--fit-components")
+    assert torch.equal(Pca.load(anew).basis, fitted)
+
+
+def test_figures_go_into_a_folder_that_is_made_before_the_work(
+    verb, tmp_path, monkeypatch
+) -> None:
+    verb("--keep-texts", "--json", str(tmp_path / "new" / "figures.json"))
+    said = json.loads((tmp_path / "new" / "figures.json").read_text())
+    assert said["scores"]["ap"] == {"car": 0.5}
+    assert said["config"]["components"] == 24
+    monkeypatch.setattr(module, "load_views", None)  # nothing is done yet
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(ConfigError, match=r"figures\.json cannot be written"):
+        verb("--json", str(tmp_path / "file" / "figures.json"))
+    with pytest.raises(ConfigError, match="is a folder, expected a file"):
+        verb("--json", str(tmp_path))
+
+
+@pytest.mark.parametrize("option", ["--glances", "--eval-glances"])
+def test_no_glances_are_refused(verb: Callable[..., Path], option: str) -> None:
+    with pytest.raises(ConfigError, match=f"{option} 0.* one or more to train on"):
+        verb(option, "0")
 
 
 def test_says_which_weights_cannot_be_read(tmp_path: Path) -> None:

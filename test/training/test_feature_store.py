@@ -1,6 +1,7 @@
 """A folder of features: marked, resumable, mapped into memory, and read by training."""
 
 import dataclasses
+import io
 import json
 import os
 import sys
@@ -57,6 +58,24 @@ def test_what_is_there_stays(store: FeatureStore) -> None:
     store.write("scene-1", "token", features(0))
     store.write("scene-1", "token", features(1))
     np.testing.assert_array_equal(store.read(store.path("scene-1", "token")), features(0))
+
+
+def test_an_empty_file_is_written_again(store: FeatureStore) -> None:
+    """Where a machine fell, files of no bytes may be left."""
+    path = store.path("scene-1", "token")
+    path.parent.mkdir()
+    path.write_bytes(b"")
+    store.write("scene-1", "token", features())
+    np.testing.assert_array_equal(store.read(path), features())
+
+
+def test_a_folder_below_a_file_is_named(store: FeatureStore) -> None:
+    (store.folder / "scene-1").write_text("no folder")
+    with pytest.raises(TeacherError, match=r"token\.npy cannot be written .*File exists"):
+        store.write("scene-1", "token", features())
+    (store.folder / "file").write_text("no folder")
+    with pytest.raises(TeacherError, match=r"cannot be written .*Not a directory"):
+        dataclasses.replace(store, folder=store.folder / "file" / "out").claim()
 
 
 def test_a_file_system_without_links_is_written_to_as_well(store, monkeypatch) -> None:
@@ -130,9 +149,13 @@ def test_damaged_files_are_named(store: FeatureStore) -> None:
     with pytest.raises(DatasetError, match=r"token\.npy holds no features"):
         store.read(path)
     store.write("scene-1", "token", features())
-    path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(DatasetError, match="remove it and run the same"):
-        store.read(path)
+    whole = path.read_bytes()
+    packed = io.BytesIO()
+    np.savez(packed, features())
+    for broken in (whole[:-10], whole[:50], b"", b"PK\3\4" + bytes(99), packed.getvalue()):
+        path.write_bytes(broken)
+        with pytest.raises(DatasetError, match="remove it and run the same"):
+            store.read(path)
     np.save(path, features()[:, :1])
     with pytest.raises(DatasetError, match=r"expected float16 of \(6, 2, 3, 4\)"):
         store.read(path)

@@ -106,7 +106,12 @@ def weights(tmp_path: Path, small_config) -> Path:
 def arguments(weights: Path, *words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     module.add_arguments(parser)
-    always = ["--weights", str(weights), "--out", str(weights.with_name("out.safetensors"))]
+    always = [
+        "--weights",
+        str(weights),
+        "--out",
+        str(weights.with_name("new") / "out.safetensors"),
+    ]
     return parser.parse_args([*always, "--device", "cpu", *words])
 
 
@@ -140,7 +145,7 @@ def test_the_verb_changes_the_fusions_alone(flat_road, weights, monkeypatch, cap
     assert "depth of" in printed
     assert "features of" in printed
     before = load_checkpoint(str(weights))
-    after = load_checkpoint(str(weights.with_name("out.safetensors")))
+    after = load_checkpoint(str(weights.with_name("new") / "out.safetensors"))
     torch.testing.assert_close(after.semantics.caution, before.semantics.caution)
     changed = set()
     was = before.model.state_dict()
@@ -153,6 +158,13 @@ def test_the_verb_changes_the_fusions_alone(flat_road, weights, monkeypatch, cap
 def test_nothing_to_fit(weights) -> None:
     with pytest.raises(ConfigError, match="give steps to one"):
         module.run(arguments(weights, "--depth-steps", "0", "--feature-steps", "0"))
+
+
+def test_no_glance_to_fit_to(weights) -> None:
+    """Weights that look fitted would be written."""
+    with pytest.raises(ConfigError, match="no glance to fit to: give --scenes"):
+        module.run(arguments(weights, "--feature-steps", "0", "--scenes", "0"))
+    assert not weights.with_name("new").joinpath("out.safetensors").exists()
 
 
 def test_targets_of_another_teacher_are_refused(weights, monkeypatch) -> None:

@@ -108,6 +108,18 @@ def test_it_goes_on_where_it_stopped(log: Path, tmp_path: Path, monkeypatch) -> 
     assert (out / "pca.safetensors").stat().st_mtime_ns == components
 
 
+def test_empty_files_are_made_again(log, tmp_path) -> None:
+    """Where a machine fell, files of no bytes may be left."""
+    out = tmp_path / "out"
+    run(log, out, "--components", "5")
+    paths = [out / "features.json", *sorted(out.glob("scene-*/*.npy"))]
+    whole = {path: path.read_bytes() for path in paths}
+    for path in (out / "pca.safetensors", *paths):
+        path.write_bytes(b"")
+    run(log, out, "--components", "5")
+    assert {path: path.read_bytes() for path in whole} == whole
+
+
 def test_scenes_may_be_made_one_by_one_with_components_made_before(log, tmp_path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run(log, whole, "--components", "5")
@@ -146,6 +158,44 @@ def test_a_log_of_damaged_images_is_refused(log, tmp_path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def damage(root: Path, keyframes: list[int], cameras: tuple[str, ...]) -> None:
+    """Truncate images of some keyframes of the only scene."""
+    nusc = nuscenes.open_dataset(root)
+    samples = nuscenes.keyframes(nusc, nusc.scene[0])
+    for keyframe in keyframes:
+        for camera in cameras:
+            token = nusc.get("sample", samples[keyframe])["data"][camera]
+            path = nuscenes.sensor_path(nusc, nusc.get("sample_data", token))
+            path.write_bytes(path.read_bytes()[:-40])
+
+
+@pytest.mark.parametrize("keyframe", [0, 2])
+def test_two_damaged_images_of_a_scene_do_not_stop_it_wherever_they_are(drive, tmp_path, keyframe):
+    root, out = tmp_path / "log", tmp_path / "out"
+    shutil.copytree(drive.root, root)
+    damage(root, [keyframe], ("CAM_FRONT", "CAM_BACK"))
+    run(root, out, "--components", "5", "--fit-only")
+    run(root, out)
+    assert len(files(out)) == 3
+    nusc = nuscenes.open_dataset(root)
+    damaged = nuscenes.keyframes(nusc, nusc.scene[0])[keyframe]
+    (out / drive.scene / f"{damaged}.npy").unlink()
+    run(root, out)  # gone on with, the damaged images are two of six
+    assert len(files(out)) == 3
+
+
+@pytest.mark.parametrize("enough", [6, 12, 60])
+def test_a_scene_of_damaged_images_leaves_no_features(drive, tmp_path, monkeypatch, enough):
+    root, out = tmp_path / "log", tmp_path / "out"
+    shutil.copytree(drive.root, root)
+    run(root, out, "--components", "5", "--fit-only")
+    damage(root, [0, 1], ("CAM_FRONT", "CAM_BACK", "CAM_BACK_LEFT"))
+    monkeypatch.setattr(teach, "ENOUGH_IMAGES", enough)
+    with pytest.raises(DatasetError, match="images are damaged, expected at most 10%"):
+        run(root, out)
+    assert files(out) == {}
+
+
 def test_components_of_another_teacher_are_refused(log, tmp_path, dino) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     vit = ("--teacher", "dinov2", "--model", "test_vit", "--weights", dino)
@@ -176,6 +226,13 @@ def test_wishes_that_contradict_the_folder_are_refused(log, tmp_path) -> None:
         run(log, out, "--size", "128x72")
     with pytest.raises(DatasetError, match="no scene 'scene-9'"):
         run(log, out, "--scene", "scene-9")
+
+
+@pytest.mark.parametrize("components", ["-3", "0", "65"])
+def test_components_are_counted_before_images_are_read(log, tmp_path, monkeypatch, components):
+    monkeypatch.setattr(teach.Log, "read", None)
+    with pytest.raises(ConfigError, match=f"{components} components .*from 1 to 64"):
+        run(log, tmp_path / "out", f"--components={components}")
 
 
 def test_the_default_size_is_what_training_shows_its_teacher() -> None:

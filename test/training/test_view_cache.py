@@ -45,3 +45,9 @@ def test_things_are_numbered_across_files(tmp_path: Path) -> None:
 def test_missing_glance_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="distillnerf train-clip"):
         load_views(tmp_path, 5, 1)
+
+
+def test_a_damaged_glance_is_named(tmp_path: Path) -> None:
+    (tmp_path / "5_0.npz").write_bytes(b"PK\3\4")
+    with pytest.raises(DatasetError, match=r"5_0\.npz is missing or damaged; remove it"):
+        load_views(tmp_path, 5, 1)

@@ -183,7 +183,7 @@ def _one_frame(
             matrix = tuple(k_to_opencv(glance.intrinsics[name]).ravel().tolist())
             calibration = Calibration(matrix, glance.size, (), "")
             inputs.append(CameraInput(name, image, calibration, glance.poses[name]))
-        rig = prepare_glance(CAMERA_NAMES, inputs, pipeline.image_size, pool).rig
+        rig = prepare_glance(tuple(arrived), inputs, pipeline.image_size, pool).rig
     with watch.stage("encode"):
         field = pipeline.encode(rig)
     with watch.stage("depth"):

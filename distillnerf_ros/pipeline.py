@@ -14,7 +14,7 @@ from distillnerf_ros.cameras import CameraRig
 from distillnerf_ros.checkpoint import Checkpoint, load_checkpoint
 from distillnerf_ros.config import ModelConfig, preset
 from distillnerf_ros.device import multiplies_bfloat16, resolve_device
-from distillnerf_ros.errors import QueryError
+from distillnerf_ros.errors import ImageError, QueryError
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.query.clusters import gather_hits
 from distillnerf_ros.query.hits import Hits
@@ -32,6 +32,9 @@ from distillnerf_ros.query.text import DEFAULT_THRESHOLD, embed_prompts, relevan
 from distillnerf_ros.render.renderer import Rendered
 from distillnerf_ros.teachers.open_clip import TextTower
 from distillnerf_ros.voxels.field import VoxelField
+
+_MOST_BRIGHT = 1.5
+"""No picture in 0..1 comes near it, whatever resized it; one in 0..255 does."""
 
 
 class Pipeline:
@@ -87,10 +90,16 @@ class Pipeline:
         Where the CPU can multiply in bfloat16: three quarters of the time, depth 0.2 % apart.
 
         Raises:
-            ImageError: no camera is there.
+            ImageError: no camera is there, or an image is not in 0..1.
         """
         # Which cameras are there is asked before the upload: a GPU would be waited for.
-        rig = rig.present().to(self.device).resized(*self.image_size)
+        rig = rig.present()
+        if rig.images.device.type == "cpu" and not (rig.images.abs() <= _MOST_BRIGHT).all():
+            raise ImageError(
+                f"images reach from {rig.images.min()} to {rig.images.max()}; expected 0 to 1 and "
+                "no NaN: divide bytes by 255, and set valid = False for cameras without an image"
+            )
+        rig = rig.to(self.device).resized(*self.image_size)
         with self._multiplying_fast():
             return self.model.fuse(rig, *self.model.depth_stages(rig))
 

@@ -67,6 +67,14 @@ def test_foreseen_error_is_one_message_and_status_2(fake_verb, capsys):
     assert capsys.readouterr().err == "distillnerf check: no such folder; give another\n"
 
 
+def test_a_file_that_cannot_be_written_is_one_message_too(fake_verb, tmp_path, capsys):
+    fake_verb.run = lambda args: (tmp_path / "no" / "folder").write_text("")
+    assert cli.main(["check"]) == cli.EXIT_ERROR
+    error = capsys.readouterr().err
+    assert error.startswith("distillnerf check: [Errno 2] No such file or directory: '")
+    assert "no/folder" in error
+
+
 def test_unforeseen_error_keeps_its_traceback(fake_verb):
     def run(args):
         raise ZeroDivisionError

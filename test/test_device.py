@@ -14,6 +14,7 @@ def test_cpu_is_always_there():
 @pytest.mark.parametrize(("gpus", "expected"), [(0, "cpu"), (1, "cuda")])
 def test_auto_takes_a_gpu_if_there_is_one(monkeypatch, gpus, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     assert resolve_device("auto").type == expected
 
 
@@ -21,6 +22,18 @@ def test_auto_takes_a_gpu_if_there_is_one(monkeypatch, gpus, expected):
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch, name, gpus):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     with pytest.raises(ConfigError, match=f"PyTorch sees {gpus} GPUs"):
+        resolve_device(name)
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_each_process_of_torchrun_has_a_gpu_of_its_own(monkeypatch, name):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device(name) == torch.device("cuda", 0)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert resolve_device(name) == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ConfigError, match="'cuda:2' asked for, but PyTorch sees 2 GPUs"):
         resolve_device(name)
 
 

@@ -63,9 +63,12 @@ def as_on_a_gpu(monkeypatch) -> None:
 def test_the_host_waits_for_nothing_in_a_forward_pass(looking_down, make_rig, as_on_a_gpu):
     rig, model = make_rig(), looking_down.model
     assert model.config.render.paint
-    # Which cameras are there is asked while the images are on the host.
-    present = {("cameras/rig.py", "present", "a value is read"): 1}
-    assert waits_of(lambda: looking_down.encode(rig)) == Counter(present)
+    # Which cameras are there, and whether images are in 0..1, is asked while they are on the host.
+    asked = {
+        ("cameras/rig.py", "present", "a value is read"): 1,
+        ("pipeline.py", "encode", "a value is read"): 1,
+    }
+    assert waits_of(lambda: looking_down.encode(rig)) == Counter(asked)
     field = looking_down.encode(rig)
     assert field.grid.coarse_count > (field.grid.coarse_cells >= 0).sum() > 0
     assert waits_of(lambda: looking_down.depth(field, rig)) == Counter()

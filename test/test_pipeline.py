@@ -109,6 +109,13 @@ def test_a_missing_camera_is_nan_and_the_others_are_not(pipeline, rig):
     assert depth[five.valid].isfinite().any()
 
 
+@pytest.mark.parametrize("change", [lambda x: x * 255 + 2, lambda x: x * float("nan")])
+def test_images_that_are_not_from_0_to_1_are_refused(pipeline, rig, change):
+    wrong = dataclasses.replace(rig, images=change(rig.images))
+    with pytest.raises(ImageError, match="expected 0 to 1 and no NaN: divide bytes by 255"):
+        pipeline.encode(wrong)
+
+
 def test_no_camera_is_an_error(pipeline, rig):
     with pytest.raises(ImageError, match="none of the cameras"):
         pipeline.encode(rig.without(*rig.names))

@@ -17,8 +17,8 @@ GAP_PX = 6
 LABEL_PX = 26
 SCENE_PX = 560
 """Height of the lower half."""
-LEAST_WIDTH_PX = 2 * SCENE_PX + GAP_PX
-"""Of voxels beside the map, however few the cameras."""
+LEAST_WIDTH_PX = 3 * TILE_PX[1] + 2 * GAP_PX
+"""That of three cameras: fewer leave no room for the voxels beside the map."""
 LEFT_TO_RIGHT = (
     "CAM_BACK_LEFT",
     "CAM_FRONT_LEFT",

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -221,6 +222,7 @@ def run(args: argparse.Namespace) -> int:
         DatasetError: the data set cannot be read.
         CheckpointError: weights to start from cannot be.
     """
+    _check_numbers(args)
     torch.manual_seed(args.seed)
     device = resolve_device(args.device)
     config = with_fields(preset(args.preset), args.set)
@@ -253,6 +255,21 @@ def run(args: argparse.Namespace) -> int:
     finally:
         processes.leave()
     return 0
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    least = {"steps": 1, "batch": 1, "scenes": 1, "per_scene": 1}
+    least |= {"image_glances": 0, "workers": 0, "hold_back": 0}
+    for name, low in least.items():
+        if getattr(args, name) < low:
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option} {getattr(args, name)}; expected {low} or more")
+    if args.hold_back == 1:
+        raise ConfigError("--hold-back 1 leaves every lidar point out; expected 0, or 2 or more")
+    if not 0 < args.learning_rate < math.inf:
+        raise ConfigError(f"--learning-rate {args.learning_rate}; expected more than 0")
+    if not 0 <= args.drop_camera <= 1:
+        raise ConfigError(f"--drop-camera {args.drop_camera}; expected a probability, 0 to 1")
 
 
 def start(model: DistillNeRF, given: Checkpoint, semantics: Semantics | None) -> None:

@@ -41,6 +41,12 @@ def test_images_and_names_must_agree(make_rig):
         dataclasses.replace(make_rig(), names=make_rig().names[:5])
 
 
+def test_numpy_s_float64_is_refused_with_what_to_do(make_rig):
+    rig = make_rig()
+    with pytest.raises(ImageError, match=r"intrinsics torch.float64.*expected torch.float32"):
+        dataclasses.replace(rig, intrinsics=rig.intrinsics.double())
+
+
 def test_fields_must_agree_in_number(make_rig):
     rig = make_rig()
     with pytest.raises((CalibrationError, TypeError)):

@@ -58,6 +58,12 @@ def test_legend_names_only_classes_that_occur(snapshot):
     assert not (legend == (255, 255, 0)).all(axis=2).any()  # bus
 
 
+def test_one_camera_has_room_for_voxels_and_map(snapshot):
+    one = dataclasses.replace(snapshot, cameras=snapshot.cameras[1:2])
+    picture = overview.overview(one, "title")
+    assert picture.shape[1] == 3 * WIDTH + 2 * overview.GAP_PX + 20
+
+
 def test_the_whole_picture_holds_together(snapshot):
     four = tuple(dataclasses.replace(snapshot.cameras[1], name=f"c{k}") for k in range(4))
     thing = Found("a car", (20.0, 10.0, 0.0), (4.0, 4.0, 2.0), 0.8, 9)

@@ -25,8 +25,9 @@ def test_images_have_their_own_stamps_poses_and_calibration(fake_nusc):
     assert log.path_m[:, 1].abs().max() < 1e-6
     ahead = log.scene_from_camera[front[0]] @ torch.tensor([0.0, 0, 1, 0])
     torch.testing.assert_close(ahead, torch.tensor([1.0, 0, 0, 0]))
+    # Half of (24, 16, 12), whose pixel centres count from 0: half a pixel is a quarter then.
     torch.testing.assert_close(
-        log.intrinsics[0], torch.tensor([[12.0, 0, 8], [0, 12, 6], [0, 0, 1]])
+        log.intrinsics[0], torch.tensor([[12.0, 0, 8.25], [0, 12, 6.25], [0, 0, 1]])
     )
 
 

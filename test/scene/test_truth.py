@@ -35,10 +35,10 @@ def test_boxes_that_move_are_projected(fake_nusc, monkeypatch):
     assert [log.tokens[f] for f in second.frames] == ["CAM_FRONT-2", "CAM_BACK-2"]
     front, back = first.moving
     assert not back.any()
-    # The near face, 7 m ahead, 4 m x 1 m, at f = 24 px: 13.7 x 3.4 pixels around the middle.
+    # The near face, 7 m ahead, 4 m x 1 m, at f = 24 px: 13.7 x 3.4 pixels around (16.5, 12.5).
     rows, cols = torch.where(front)
-    assert (cols.min().item(), cols.max().item()) == (9, 23)
-    assert (rows.min().item(), rows.max().item()) == (10, 14)
+    assert (cols.min().item(), cols.max().item()) == (10, 23)
+    assert (rows.min().item(), rows.max().item()) == (11, 14)
     # The lidar saw a wall at 6 m.
     assert first.depth_m[0].nanmean().item() == pytest.approx(6.0, abs=0.01)
     assert first.depth_m[1].isnan().all()

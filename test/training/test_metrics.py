@@ -192,3 +192,10 @@ def test_ssim_equals_the_loop() -> None:
     y = np.clip(x + rng.normal(0, 0.2, x.shape), 0, 1).astype(np.float32)
     assert ssim(x, y) == pytest.approx(slow_ssim(x, y), abs=1e-9)
     assert ssim(x, x) == pytest.approx(1)
+
+
+def test_psnr_of_nothing_known_is_not_perfect() -> None:
+    picture = np.full((3, 2, 2), 0.5, np.float32)
+    assert psnr(picture, picture) == np.inf
+    assert psnr(picture, picture + np.float32(0.1)) == pytest.approx(20, abs=1e-4)
+    assert np.isnan(psnr(picture * np.nan, picture))

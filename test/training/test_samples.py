@@ -105,6 +105,14 @@ def test_augment_is_repeatable_and_can_lose_a_camera() -> None:
     assert not lost.rig.valid.any()
 
 
+def test_the_last_camera_is_never_lost() -> None:
+    sample = ground_sample()
+    alone = dataclasses.replace(sample, rig=sample.rig.without(*sample.rig.names[1:]))
+    for seed in range(8):
+        changed = augment(alone, torch.Generator().manual_seed(seed), drop_camera=1.0)
+        assert changed.rig.valid.sum() == 1
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_virtual_views_are_recoloured_like_the_cameras(seed) -> None:
     """A virtual view that shows what a camera shows still does."""

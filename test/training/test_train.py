@@ -1,5 +1,6 @@
 """The verb: a folder that resumes, data-parallel work, messages."""
 
+import argparse
 import dataclasses
 import errno
 import os
@@ -12,7 +13,7 @@ import torch
 
 from distillnerf_ros.checkpoint import load_checkpoint
 from distillnerf_ros.errors import ConfigError, TrainingError
-from distillnerf_ros.training.train import loss_weights, train
+from distillnerf_ros.training.train import add_arguments, loss_weights, run, train
 from distillnerf_ros.training.trainer import Trainer
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -119,6 +120,23 @@ def test_a_full_disk_keeps_the_last_state(tmp_path: Path, monkeypatch) -> None:
             trained(2)
     assert (tmp_path / "state.safetensors").read_bytes() == before
     assert trained(2).step == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("--steps -5", "--batch 0", "--scenes 0", "--per-scene 0", "--image-glances -1"),
+        *("--workers -1", "--hold-back -2", "--hold-back 1", "--drop-camera 7"),
+        *("--learning-rate nan", "--learning-rate 0", "--learning-rate inf"),
+    ],
+)
+def test_numbers_are_checked_before_anything_else(tmp_path: Path, words: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    option = words.split()[0]
+    with pytest.raises(ConfigError, match=f"{option} .*expected"):
+        run(parser.parse_args([*words.split(), "--out", str(tmp_path / "run")]))
+    assert not (tmp_path / "run").exists()
 
 
 def test_loss_weights_are_changed_by_name() -> None:

@@ -131,6 +131,17 @@ def test_a_loss_that_is_not_a_number_stops_with_step_and_term() -> None:
         trainer.train_step([dataclasses.replace(sample, rig=broken)])
 
 
+def test_a_gradient_that_is_not_a_number_stops_before_the_step() -> None:
+    trainer = make_trainer()
+    before = {k: v.clone() for k, v in trainer.model.named_parameters()}
+    weight = next(trainer.model.parameters())
+    weight.register_hook(lambda gradient: gradient * float("nan"))
+    with pytest.raises(TrainingError, match="gradient is not finite at step 0"):
+        trainer.train_step([ground_glance()])
+    for name, value in trainer.model.named_parameters():
+        assert torch.equal(value, before[name])
+
+
 def test_loss_falls_on_one_glance() -> None:
     trainer = make_trainer()
     trainer.schedule = Schedule(steps=40, warmup_steps=2, learning_rate=3e-3, drop_camera=0.0)

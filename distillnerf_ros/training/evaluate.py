@@ -97,13 +97,18 @@ def evaluate(
 
 
 def parts_folder(
-    json_file: Path, weights: Path, frames: dict[str, list[str]], more: Sequence[Path] = ()
+    json_file: Path,
+    weights: Path,
+    nusc: NuScenes,
+    frames: dict[str, list[str]],
+    more: Sequence[Path] = (),
 ) -> Path:
-    """Where unfinished work on exactly these weights and frames is kept, beside the JSON file.
+    """Where unfinished work on exactly these weights and data is kept, beside the JSON file.
 
     Args:
         json_file: where the figures will be.
         weights: what is judged.
+        nusc: the data set; labels that it gets meanwhile are judged.
         frames: sample tokens by scene name.
         more: further files that figures depend on.
     """
@@ -111,7 +116,10 @@ def parts_folder(
     for path in more:
         digest.update(path.read_bytes())
     columns = [field.name for field in dataclasses.fields(SceneScores)]
-    digest.update(json.dumps([columns, frames]).encode())
+    tokens = [token for tokens in frames.values() for token in tokens]
+    labelled = [nuscenes.occ3d_path(nusc, token).is_file() for token in tokens]
+    data = [str(Path(nusc.dataroot).resolve()), nusc.version, frames, labelled]
+    digest.update(json.dumps([columns, data]).encode())
     return json_file.with_name(f".{json_file.name}.{digest.hexdigest()[:12]}.parts")
 
 
@@ -174,7 +182,7 @@ def run(args: argparse.Namespace) -> int:
         dense = SceneExports(args.targets, virtual=False)
         dense.check(nusc, [t for tokens in frames.values() for t in tokens], pipeline.image_size)
         more += [args.targets / name / "scene.json" for name in frames]
-    parts = parts_folder(args.json, weights, frames, more) if args.json else None
+    parts = parts_folder(args.json, weights, nusc, frames, more) if args.json else None
     content = evaluate(nusc, frames, pipeline, parts, lpips, dense)
     content["run"] = {
         "weights": args.weights,

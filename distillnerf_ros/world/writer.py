@@ -5,6 +5,7 @@ import concurrent.futures
 import dataclasses
 import json
 import multiprocessing
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,11 +96,13 @@ def _claim(out: Path, settings: Settings) -> None:
                 f"{out} holds a world of other settings: {found}, now asked for {wanted}; "
                 "give another --out, or remove it first"
             )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        return
+    if out.exists() and (not out.is_dir() or any(p != file.parent for p in out.iterdir())):
         raise DatasetError(f"{out} is not empty and holds no world; give another --out")
-    else:
-        file.parent.mkdir(parents=True)
-        file.write_text(json.dumps(wanted))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")  # a kill in between leaves a folder that is claimed anew
+    part.write_text(json.dumps(wanted))
+    os.replace(part, file)
 
 
 def _captured(intervals: list[Interval], workers: int) -> Iterator[None]:

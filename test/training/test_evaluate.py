@@ -332,16 +332,22 @@ def test_frames_to_judge(flat_road) -> None:
         module.choose_frames(nusc, "all", ["scene-9999"], 1)
 
 
-def test_parts_belong_to_weights_and_frames(tmp_path) -> None:
+def test_parts_belong_to_weights_and_data(tmp_path, flat_road, monkeypatch) -> None:
+    nusc = module.nuscenes.open_dataset(flat_road.root)
+    first, second = nusc.sample[0]["token"], nusc.sample[1]["token"]
     one, two = tmp_path / "a", tmp_path / "b"
     one.write_bytes(b"1")
     two.write_bytes(b"2")
     out = tmp_path / "eval.json"
-    folder = module.parts_folder(out, one, {"s": ["t"]})
-    assert folder == module.parts_folder(out, one, {"s": ["t"]})
-    assert folder != module.parts_folder(out, two, {"s": ["t"]})
-    assert folder != module.parts_folder(out, one, {"s": ["u"]})
-    assert folder != module.parts_folder(out, one, {"s": ["t"]}, (two,))
+    folder = module.parts_folder(out, one, nusc, {"s": [first]})
+    assert folder == module.parts_folder(out, one, nusc, {"s": [first]})
+    assert folder != module.parts_folder(out, two, nusc, {"s": [first]})
+    assert folder != module.parts_folder(out, one, nusc, {"s": [second]})
+    assert folder != module.parts_folder(out, one, nusc, {"s": [first]}, (two,))
+    labels = module.nuscenes.occ3d_path(nusc, first)
+    changed = tmp_path / "gone" if labels.is_file() else one
+    monkeypatch.setattr(module.nuscenes, "occ3d_path", lambda *_: changed)
+    assert folder != module.parts_folder(out, one, nusc, {"s": [first]})
 
 
 def test_json_says_null_where_there_is_no_figure(tmp_path) -> None:

@@ -169,6 +169,17 @@ def test_interrupted_work_is_taken_up_and_gives_the_same_bytes(root, tmp_path):
     assert digests(copy) == digests(root)
 
 
+def test_a_kill_while_the_folder_is_claimed_blocks_nothing(tmp_path):
+    (tmp_path / ".world").mkdir()
+    (tmp_path / ".world" / "settings.part").write_text('{"seco')
+    writer._claim(tmp_path, SETTINGS)
+    writer._claim(tmp_path, SETTINGS)
+    (tmp_path / "other").mkdir()
+    (tmp_path / ".world" / "settings.json").unlink()
+    with pytest.raises(DatasetError, match="is not empty and holds no world"):
+        writer._claim(tmp_path, SETTINGS)
+
+
 def test_failure_on_the_way_leaves_what_is_finished(root, tmp_path, monkeypatch):
     import shutil
 

@@ -34,6 +34,7 @@ class DepthSums:
         """Sum points by their flat index into images of a shape (N, h, w)."""
         size = int(np.prod(shape))
         total = np.bincount(cells, depth_m, minlength=size).reshape(shape)
+        total = total.astype(np.float64)  # of no points NumPy makes integers
         return cls(total, np.bincount(cells, minlength=size).reshape(shape))
 
     def __add__(self, other: "DepthSums") -> "DepthSums":

@@ -73,7 +73,7 @@ class Frame:
     Attributes:
         token: sample token.
         rig: images at the model's size.
-        lidar: depth truth: the nearest lidar point of each cell.
+        lidar: depth truth: the nearest lidar point of each cell; none in a log without lidar.
         every_lidar: all of them.
         next_rig: the next keyframe's images, posed in this keyframe's ego frame; None for the
             last of a scene.
@@ -114,7 +114,9 @@ def load_frame(
         ImageError: an image is.
     """
     rig = nuscenes.load_glance(nusc, token, image_size)
-    points = nuscenes.lidar_points(nusc, token)
+    points = torch.zeros(0, 3)
+    if nuscenes.has_lidar(nusc, token):
+        points = nuscenes.lidar_points(nusc, token)
     path = nuscenes.occ3d_path(nusc, token)
     return Frame(
         token,
@@ -151,15 +153,20 @@ def next_rig(nusc: NuScenes, token: str, image_size: tuple[int, int]) -> CameraR
 
 
 def lidar_origins_m(nusc: NuScenes, token: str) -> Float[np.ndarray, "K 3"]:
-    """Where the lidar is at each keyframe of the scene, in time order, in this one's ego frame."""
+    """Where the lidar is at each keyframe of the scene, in time order, in this one's ego frame.
+
+    K = 0 in a log without lidar.
+    """
     scene = nusc.get("scene", nusc.get("sample", token)["scene_token"])
     ego_from_map = _ego_from_map(nusc, token)
     origins = []
     for other in nuscenes.keyframes(nusc, scene):
+        if not nuscenes.has_lidar(nusc, other):
+            continue
         record = nuscenes.lidar_record(nusc, other)
         mount = nuscenes.ego_from_sensor(nusc, record)
         origins.append((ego_from_map @ nuscenes.map_from_ego(nusc, record) @ mount)[:3, 3])
-    return np.stack(origins)
+    return np.array(origins).reshape(-1, 3)
 
 
 def _map_from_ego(nusc: NuScenes, token: str) -> np.ndarray:

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import math
+import shutil
 from unittest.mock import ANY
 
 import numpy as np
@@ -140,6 +141,25 @@ def _ramp(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_ramp")
+def test_a_log_without_lidar_is_judged_by_what_it_has(
+    flat_road, weights, tmp_path, capsys
+) -> None:
+    root, out = tmp_path / "road", tmp_path / "eval.json"
+    shutil.copytree(flat_road.root, root)
+    table = root / "v1.0-flat" / "sample_data.json"
+    rows = json.loads(table.read_text())
+    table.write_text(json.dumps([row for row in rows if "LIDAR_TOP" not in row["filename"]]))
+    pictures = tmp_path / "pictures"
+    args = arguments(root, weights, "--json", str(out), "--pictures", str(pictures))
+    assert module.run(args) == 0
+    content = json.loads(out.read_text())
+    assert content["depth"]["abs_rel"] is None
+    assert content["occupancy"]["ray_iou"] is None
+    assert content["reconstruction"]["psnr"] > 0
+    assert content["occupancy"]["iou"] is not None
+    assert list(pictures.iterdir())
+
+
 def test_a_model_that_knows_the_truth_scores_accordingly(flat_road) -> None:
     nusc = module.nuscenes.open_dataset(flat_road.root)
     content = module.evaluate(nusc, module.choose_frames(nusc, "all", None, 1), Oracle())

@@ -1,6 +1,7 @@
 """The calibration picture."""
 
 import argparse
+import json
 
 import numpy as np
 import pytest
@@ -85,3 +86,18 @@ def test_verb_refuses_frames_and_widths_out_of_range(tiny_set):
         check.run(arguments("--dataroot", root, "--frame", "2"))
     with pytest.raises(ConfigError, match=r"64\.\.1600"):
         check.run(arguments("--dataroot", root, "--width", "2"))
+
+
+def test_a_log_without_lidar_shows_its_frusta(own_set, tmp_path, capsys):
+    (table,) = own_set.root.glob("v1.0-*/sample_data.json")
+    rows = json.loads(table.read_text())
+    table.write_text(json.dumps([row for row in rows if "LIDAR_TOP" not in row["filename"]]))
+    words = ("--dataroot", str(own_set.root), "--width", "160", "--out", str(tmp_path / "c.png"))
+    assert check.run(arguments(*words)) == 0
+    assert "0 lidar points" in capsys.readouterr().out
+
+
+def test_a_name_without_an_ending_says_what_is_expected(tiny_set, tmp_path):
+    words = ("--dataroot", str(tiny_set.root), "--width", "160", "--out", str(tmp_path / "name"))
+    with pytest.raises(DatasetError, match=r"give a \.png or \.jpg name"):
+        check.run(arguments(*words))

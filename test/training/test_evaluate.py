@@ -140,10 +140,7 @@ def _ramp(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judging, "load_teacher", ramp)
 
 
-@pytest.mark.usefixtures("_ramp")
-def test_a_log_without_lidar_is_judged_by_what_it_has(
-    flat_road, weights, tmp_path, capsys
-) -> None:
+def test_a_log_without_lidar_is_judged_by_what_it_has(flat_road, weights, tmp_path) -> None:
     root, out = tmp_path / "road", tmp_path / "eval.json"
     shutil.copytree(flat_road.root, root)
     table = root / "v1.0-flat" / "sample_data.json"
@@ -160,6 +157,7 @@ def test_a_log_without_lidar_is_judged_by_what_it_has(
     assert list(pictures.iterdir())
 
 
+@pytest.mark.usefixtures("_ramp")
 def test_a_model_that_knows_the_truth_scores_accordingly(flat_road) -> None:
     nusc = module.nuscenes.open_dataset(flat_road.root)
     content = module.evaluate(nusc, module.choose_frames(nusc, "all", None, 1), Oracle())

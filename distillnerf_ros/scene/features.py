@@ -73,51 +73,72 @@ def read_features(
     Raises:
         DatasetError: the folder holds no features, or those of a keyframe are missing or damaged.
     """
-    text, shape = _description(folder)
+    said = description_of(folder) or {}
+    try:
+        shape = (len(CAMERA_NAMES), said["components"], *said["grid"])
+    except (KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{folder / DESCRIPTION_FILE} does not say what the features are ({error!r}); "
+            f"expected a folder filled by 'distillnerf teach --out {folder}'"
+        ) from error
     number_of = {token: number for number, token in enumerate(log.tokens)}
     row = torch.full((len(log.tokens),), -1)
     values: list[Tensor] = []
     for sample in nuscenes.keyframes(nusc, scene):
-        seen = _read(folder / log.name / f"{sample}.npy", shape)
+        seen = map_features(folder / log.name / f"{sample}.npy", shape)
         data = nusc.get("sample", sample)["data"]
         for name, features in zip(CAMERA_NAMES, seen, strict=True):
             number = number_of.get(data.get(name))
             if number is not None and np.isfinite(features).all():
                 row[number] = len(values)
-                values.append(torch.from_numpy(features))
+                values.append(torch.from_numpy(features.copy()))
     if not values:
         raise DatasetError(
             f"{folder} holds no features of any image of {log.name}; run the same "
             "'distillnerf teach' again"
         )
-    return LogFeatures(torch.stack(values), row, hashlib.sha1(text.encode()).hexdigest()[:12])
+    name = hashlib.sha1(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+    return LogFeatures(torch.stack(values), row, name)
 
 
-def _description(folder: Path) -> tuple[str, tuple[int, ...]]:
-    """What a folder holds, and the shape of its files."""
-    file = folder / DESCRIPTION_FILE
+def description_of(folder: Path) -> dict[str, Any] | None:
+    """What a folder of ``distillnerf teach`` says that its features are; None where it says none.
+
+    Raises:
+        DatasetError: it cannot be read, or is of another format.
+    """
+    path = folder / DESCRIPTION_FILE
     try:
-        text = file.read_text()
-        said = json.loads(text)
-        if said["format"] != FORMAT:
-            raise ValueError(f"format {said['format']!r}, expected {FORMAT!r}")
-        rows, cols = said["grid"]
-        return text, (len(CAMERA_NAMES), int(said["components"]), int(rows), int(cols))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f"{file} does not say what the features are ({error!r}); expected a folder filled by "
-            f"'distillnerf teach --out {folder}'"
-        ) from error
+        said = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read ({error}); remove {folder}") from error
+    if not isinstance(said, dict) or said.get("format") != FORMAT:
+        raise DatasetError(f"{path} is no description of features ({FORMAT}); give another folder")
+    return said
 
 
-def _read(path: Path, shape: tuple[int, ...]) -> Float16[np.ndarray, "N C h w"]:
+def map_features(path: Path, shape: tuple[int, ...]) -> Float16[np.ndarray, "N C h w"]:
+    """Memory-mapped features of a keyframe.
+
+    Args:
+        path: its file.
+        shape: cameras, components, rows and columns that it should have.
+
+    Raises:
+        DatasetError: they are missing or damaged.
+    """
     try:
-        features = np.load(path, allow_pickle=False)
-        if features.shape != shape or features.dtype != np.float16:
-            raise ValueError(f"{features.dtype} of {features.shape}, expected float16 of {shape}")
-    except (OSError, ValueError, EOFError) as error:
+        features = np.lib.format.open_memmap(path, mode="r")  # .npy alone, unlike np.load
+    except (OSError, ValueError) as error:
+        remove = "remove it and " if path.exists() else ""
         raise DatasetError(
-            f"{path} holds no features ({error}); remove it if it is there, and run the same "
-            "'distillnerf teach' again"
+            f"{path} holds no features ({error}); {remove}run the same 'distillnerf teach' again"
         ) from error
+    if features.shape != shape or features.dtype != np.float16:
+        raise DatasetError(
+            f"{path} holds {features.dtype} of {features.shape}, expected float16 of {shape}; "
+            "remove it and run the same 'distillnerf teach' again"
+        )
     return features

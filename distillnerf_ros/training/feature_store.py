@@ -24,7 +24,12 @@ from jaxtyping import Float16
 
 from distillnerf_ros.cameras import CAMERA_NAMES
 from distillnerf_ros.errors import DatasetError
-from distillnerf_ros.scene.features import DESCRIPTION_FILE, FORMAT
+from distillnerf_ros.scene.features import (
+    DESCRIPTION_FILE,
+    FORMAT,
+    description_of,
+    map_features,
+)
 from distillnerf_ros.training.cache import is_there, publish
 from distillnerf_ros.training.components import Components
 from distillnerf_ros.training.samples import TrainSample
@@ -56,7 +61,7 @@ class FeatureStore:
             DatasetError: it holds no features, or they do not belong to the components there.
             CheckpointError: the components cannot be read.
         """
-        said = _description(folder)
+        said = description_of(folder)
         if said is None:
             raise DatasetError(
                 f"{folder} holds no {DESCRIPTION_FILE}; expected a folder filled by "
@@ -82,7 +87,7 @@ class FeatureStore:
         text = json.dumps(self.description(), indent=1)
         if not is_there(path):
             publish(path, lambda part: part.write_text(text))
-        self._check(_description(self.folder))
+        self._check(description_of(self.folder))
 
     def description(self) -> dict[str, Any]:
         """What every file of the folder is of."""
@@ -136,19 +141,7 @@ class FeatureStore:
             DatasetError: they are missing or damaged.
         """
         shape = (len(CAMERA_NAMES), len(self.components.pca.basis), *self.grid)
-        try:
-            features = np.lib.format.open_memmap(path, mode="r")  # .npy alone, unlike np.load
-        except (OSError, ValueError) as error:
-            raise DatasetError(
-                f"{path} holds no features ({error}); remove it and run the same "
-                "'distillnerf teach' again"
-            ) from error
-        if features.shape != shape or features.dtype != np.float16:
-            raise DatasetError(
-                f"{path} holds {features.dtype} of {features.shape}, expected float16 of {shape}; "
-                "remove it and run the same 'distillnerf teach' again"
-            )
-        return features
+        return map_features(path, shape)
 
     @functools.cached_property
     def paths(self) -> dict[str, Path]:
@@ -188,16 +181,3 @@ class FeatureStore:
         known = features.isfinite().flatten(1).all(dim=1)
         rig = dataclasses.replace(sample.rig, valid=sample.rig.valid & known)
         return dataclasses.replace(sample, rig=rig, features=features)
-
-
-def _description(folder: Path) -> dict[str, Any] | None:
-    path = folder / DESCRIPTION_FILE
-    try:
-        said = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read ({error}); remove {folder}") from error
-    if not isinstance(said, dict) or said.get("format") != FORMAT:
-        raise DatasetError(f"{path} is no description of features ({FORMAT}); give another folder")
-    return said

@@ -1,6 +1,7 @@
 """Features of a log as ``distillnerf teach`` leaves them, and what a field learns of them."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from distillnerf_ros.cameras import CAMERA_NAMES
 from distillnerf_ros.errors import DatasetError
 from distillnerf_ros.query.text import relevancy_in_pca
 from distillnerf_ros.scene import fitter
-from distillnerf_ros.scene.features import LogFeatures, read_features
+from distillnerf_ros.scene.features import DESCRIPTION_FILE, FORMAT, LogFeatures, read_features
 from distillnerf_ros.scene.log import read_log
 from distillnerf_ros.teachers.pca import Pca
 
@@ -48,7 +49,7 @@ def test_a_camera_without_an_image_has_none(log, fake_nusc, store):
     assert len(found.values) == 3
 
 
-@pytest.mark.parametrize("content", [None, b"", b"damaged"])
+@pytest.mark.parametrize("content", [None, b"", b"damaged", b"PK\x03\x04 an .npz by another name"])
 def test_missing_and_damaged_features_say_what_to_do(log, fake_nusc, store, content):
     path = store.path("scene-0001", "k1")
     path.unlink()
@@ -61,6 +62,13 @@ def test_missing_and_damaged_features_say_what_to_do(log, fake_nusc, store, cont
 def test_features_of_another_shape_are_refused(log, fake_nusc, store):
     np.save(store.path("scene-0001", "k1"), np.zeros((6, 2, 3, 5), np.float16))
     with pytest.raises(DatasetError, match=r"\(6, 2, 3, 5\), expected float16 of \(6, 2, 3, 4\)"):
+        read_features(store.folder, fake_nusc, fake_nusc.scene[0], log)
+
+
+def test_a_description_without_a_layout_is_refused(log, fake_nusc, store):
+    file = store.folder / DESCRIPTION_FILE
+    file.write_text(json.dumps({"format": FORMAT, "components": 4}))
+    with pytest.raises(DatasetError, match=r"does not say what the features are .*'grid'"):
         read_features(store.folder, fake_nusc, fake_nusc.scene[0], log)
 
 

@@ -143,12 +143,16 @@ def test_a_state_of_other_sky_masks_is_refused(scene_log, scene_config, fit_sett
 
 
 def test_a_state_that_knows_of_no_sky_masks_goes_on_without(make, tmp_path):
-    fitter = make()
+    fitter, other = make(), make()
+    fitter.take_step(0.0)
     fitter.save(tmp_path / "state")
     metadata, tensors = read_tensors(tmp_path / "state")
     del metadata["sky masks"]
     write_tensors(tmp_path / "state", tensors, metadata)
-    make().restore(tmp_path / "state")
+    other.restore(tmp_path / "state")
+    assert other.step == 1
+    for name, value in fitter.field.state_dict().items():
+        assert torch.equal(value, other.field.state_dict()[name]), name
 
 
 def test_a_damaged_state_is_refused(make, tmp_path):

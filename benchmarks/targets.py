@@ -21,7 +21,6 @@ Finished rows and keyframes are kept: an interrupted table goes on.
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +30,8 @@ from tqdm import tqdm
 from distillnerf_ros.cameras import CameraRig
 from distillnerf_ros.config import preset
 from distillnerf_ros.data import nuscenes
+from distillnerf_ros.errors import TrainingError
+from distillnerf_ros.files import whole_file
 from distillnerf_ros.scene.export import FORMAT, OFFSETS_M
 from distillnerf_ros.scene.truth import world_settings
 from distillnerf_ros.world.frames import Glance, glance
@@ -72,7 +73,9 @@ def export_truth(dataroot: Path, out: Path, image_size: tuple[int, int]) -> None
             scene = make_scene(int(name.removeprefix("scene-")), settings.seconds)
             seen = glance(scene, time_s, image_size)
             _same(seen, nuscenes.load_glance(nusc, path.stem, image_size), name)
-            _write(path, _targets(seen, scene, time_s))
+            arrays = _targets(seen, scene, time_s)
+            with whole_file(path, TrainingError) as part, part.open("wb") as file:
+                np.savez_compressed(file, **arrays)
 
 
 def _same(cast: Glance, stored: CameraRig, name: str) -> None:
@@ -106,13 +109,6 @@ def _targets(seen: Glance, scene: Scene, time_s: float) -> dict[str, np.ndarray]
 def _depth(seen: Glance) -> np.ndarray:
     """(N, H, W) float16; the world knows that a ray that hits nothing sees the sky."""
     return np.nan_to_num(seen.depth_m.numpy(), nan=np.inf, posinf=np.inf).astype(np.float16)
-
-
-def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    os.replace(part, path)
 
 
 def row(name: str, options: list[str], args: argparse.Namespace) -> dict:

@@ -1,7 +1,6 @@
 """Weights on disk: one safetensors file with the configuration and the semantics inside."""
 
 import dataclasses
-import os
 from pathlib import Path
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from distillnerf_ros.config import ModelConfig, from_json, to_json
 from distillnerf_ros.errors import CheckpointError, ConfigError
+from distillnerf_ros.files import whole_file
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.query.kinds import Usual
 from distillnerf_ros.query.semantics import TENSORS, Semantics
@@ -88,9 +88,8 @@ def save_checkpoint(
         key: (value.to(dtype) if value.is_floating_point() else value).contiguous().cpu()
         for key, value in tensors.items()
     }
-    temporary = Path(f"{path}.part")
-    save_file(converted, temporary, metadata)
-    os.replace(temporary, path)
+    with whole_file(Path(path), CheckpointError) as part:
+        save_file(converted, part, metadata)
 
 
 def load_checkpoint(weights: str, expected: ModelConfig | None = None) -> Checkpoint:

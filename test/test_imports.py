@@ -27,7 +27,7 @@ ORDER = (
     {"bench", "cli", "demo", "ros"},
 )
 # Anybody may import these, and they import nothing but one another.
-FREE = {"config", "device", "errors", "memory", "progress", "taxonomy"}
+FREE = {"config", "device", "errors", "files", "memory", "progress", "taxonomy"}
 ROS = {
     "ament_index_python",
     "builtin_interfaces",

@@ -7,7 +7,6 @@ are kept. See :class:`SceneTargets` for what a file holds.
 
 import dataclasses
 import json
-import os
 import struct
 import sys
 import zipfile
@@ -26,6 +25,7 @@ from distillnerf_ros.cameras import CameraRig
 from distillnerf_ros.data import nuscenes
 from distillnerf_ros.data.nuscenes import NuScenes
 from distillnerf_ros.errors import DatasetError, SceneError
+from distillnerf_ros.files import AGAIN, whole_file
 from distillnerf_ros.scene.field import SceneField
 from distillnerf_ros.scene.fleet_task import write_whole
 from distillnerf_ros.scene.judge import shot_of
@@ -38,6 +38,7 @@ OFFSETS_M = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (0.0, -1.0, 0.0))
 DECISIVE = 0.1
 """Rays whose opacity is this near to 0 or 1 are known; others are not."""
 
+_ADVICE = f"{AGAIN}: it goes on with this keyframe"
 _UNREADABLE = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error, struct.error),
@@ -106,7 +107,9 @@ def export_scene(
     _claim(header, field, log)
     for path, sample in zip(tqdm(paths, unit="keyframe"), samples, strict=True):
         if not path.is_file():
-            _write(path, _arrays(field, log, nusc, sample))
+            arrays = _arrays(field, log, nusc, sample)
+            with whole_file(path, SceneError, _ADVICE) as part, part.open("wb") as file:
+                np.savez_compressed(file, **arrays)
     return len(samples)
 
 
@@ -254,20 +257,6 @@ def _looked_at(shot: Shot, depth_m: Float[Tensor, "H W"], shots: list[Shot]) -> 
         within = (uv >= 0).all(1) & (uv[:, 0] < cols) & (uv[:, 1] < rows)
         inside |= within & (optical[:, 2] > 0.1)
     return inside.view(depth_m.shape)
-
-
-def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    part = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise SceneError(
-            f"{path} cannot be written ({error}); make room on the disk and run the same command "
-            "again: it goes on with this keyframe"
-        ) from error
 
 
 def read_targets(out: Path, scene: str, sample: str) -> SceneTargets:

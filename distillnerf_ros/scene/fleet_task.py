@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from distillnerf_ros.errors import DistillNerfError, SceneError
+from distillnerf_ros.files import whole_file
 
 CLAIM_WAIT_S = 180.0
 """How long another's claim is waited for: a file server forgets the lock of a machine that died
@@ -277,12 +278,5 @@ def write_whole(file: Path, content: bytes) -> None:
     Raises:
         SceneError: it cannot be written.
     """
-    part = file.with_suffix(f".{os.getpid()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(file, SceneError) as part:
         part.write_bytes(content)
-        os.replace(part, file)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise SceneError(f"{file} cannot be written: {error}") from error

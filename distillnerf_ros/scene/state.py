@@ -1,12 +1,11 @@
 """Files of a fit: safetensors with the field, what it was fitted to, and what goes on from it."""
 
-import contextlib
-import os
 from pathlib import Path
 
 from torch import Tensor
 
 from distillnerf_ros.errors import CheckpointError, SceneError
+from distillnerf_ros.files import AGAIN, whole_file
 from distillnerf_ros.scene.config import SceneConfig
 from distillnerf_ros.scene.field import SceneField
 
@@ -19,21 +18,11 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     Raises:
         SceneError: it cannot be written.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    part = path.with_suffix(".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    advice = f"{AGAIN}: it goes on from the last state"
+    with whole_file(path, SceneError, advice) as part:
         save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, part, metadata)
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise SceneError(
-            f"{path} cannot be written ({error}); make room on the disk and run the same command "
-            "again: it goes on from the last state"
-        ) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

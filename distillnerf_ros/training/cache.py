@@ -1,6 +1,5 @@
 """Files that took long to make: whole or not there, and their folders made before the work."""
 
-import contextlib
 import hashlib
 import os
 import zipfile
@@ -10,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from distillnerf_ros.errors import ConfigError, TeacherError
+from distillnerf_ros.files import AGAIN, whole_file
 
 Arrays = dict[str, np.ndarray]
 """Named arrays, as one .npz file holds them."""
+_ADVICE = f"{AGAIN}: it goes on with this file"
 
 
 def kept(folder: Path | None, kind: str, key: str, make: Callable[[], Arrays]) -> Arrays:
@@ -55,12 +56,8 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
     Raises:
         TeacherError: it cannot be written.
     """
-
-    def save(part: Path) -> None:
-        with part.open("wb") as file:
-            np.savez(file, **arrays)
-
-    _write(path, save, os.replace)
+    with whole_file(path, TeacherError, _ADVICE) as part, part.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def make_folder_of(file: Path) -> None:
@@ -95,25 +92,8 @@ def publish(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         TeacherError: it cannot be written.
     """
-    _write(path, write, _settle)
-
-
-def _write(
-    path: Path, write: Callable[[Path], object], settle: Callable[[Path, Path], None]
-) -> None:
-    part = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path, TeacherError, _ADVICE, _settle) as part:
         write(part)
-        settle(part, path)
-    except OSError as error:
-        raise TeacherError(
-            f"{path} cannot be written ({error}); make room on the disk or give another folder, "
-            "and run the same command again: it goes on with this file"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):  # there is none, or not even its folder
-            part.unlink()
 
 
 def _settle(part: Path, path: Path) -> None:

@@ -5,7 +5,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from distillnerf_ros.checkpoint import find_weights
 from distillnerf_ros.data import nuscenes
 from distillnerf_ros.data.nuscenes import NuScenes
 from distillnerf_ros.errors import ConfigError, DatasetError
+from distillnerf_ros.files import whole_file
 from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.training.dense_depth import DenseTeacher
 from distillnerf_ros.training.exports import SceneExports
@@ -125,10 +125,8 @@ def parts_folder(
 
 def write_json(path: Path, content: Figures | list[Figures]) -> None:
     """Write figures whole or not at all; NaN becomes null, which JSON can say."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(_finite(content), indent=1) + "\n")
-    os.replace(temporary, path)
+    with whole_file(path, ConfigError) as part:
+        part.write_text(json.dumps(_finite(content), indent=1) + "\n")
 
 
 def _finite(value: Any) -> Any:

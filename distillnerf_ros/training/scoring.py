@@ -1,7 +1,6 @@
 """Scores of the frames of one scene: everything the figures of a data set are computed from."""
 
 import dataclasses
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import torch
 
 from distillnerf_ros.data.nuscenes import NuScenes
 from distillnerf_ros.data.occ3d import OccupancyTruth
+from distillnerf_ros.errors import ConfigError
+from distillnerf_ros.files import whole_file
 from distillnerf_ros.query.occupancy import voxel_centers_m
 from distillnerf_ros.taxonomy import FREE_LABEL
 from distillnerf_ros.training.absent import HIDDEN, presence
@@ -104,11 +105,8 @@ class SceneScores:
 
     def save(self, path: Path) -> None:
         """Write the part whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".part")
-        with temporary.open("wb") as file:
+        with whole_file(path, ConfigError) as part, part.open("wb") as file:
             np.savez_compressed(file, **dataclasses.asdict(self))
-        os.replace(temporary, path)
 
     @classmethod
     def load(cls, path: Path) -> "SceneScores":

@@ -1,6 +1,5 @@
 """The trainer: steps, averaged weights, and states that resume to the bit."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from distillnerf_ros.errors import TrainingError
+from distillnerf_ros.files import whole_file
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.training.augment import augment, disguised
 from distillnerf_ros.training.distributed import Processes, RunningStatistics
@@ -132,10 +132,9 @@ class Trainer:
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"adam.{key}.{name}"] = torch.as_tensor(value)
-        temporary = path.with_suffix(".part")
         contiguous = {k: v.detach().contiguous().cpu().clone() for k, v in tensors.items()}
-        save_file(contiguous, temporary, {"step": str(self.step)})
-        os.replace(temporary, path)
+        with whole_file(path, TrainingError) as part:
+            save_file(contiguous, part, {"step": str(self.step)})
 
     def load_state(self, path: Path) -> None:
         """Continue from :meth:`save_state`.

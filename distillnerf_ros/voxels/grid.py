@@ -278,7 +278,7 @@ class SparseGrid:
 
 
 def gather_rows(
-    table: Shaped[Tensor, "rows *channels"], rows: Int[Tensor, "*shape"]
+    table: Shaped[Tensor, " rows *channels"], rows: Int[Tensor, "*shape"]
 ) -> Shaped[Tensor, "..."]:
     """``table[rows]``, twice as fast, and three times as fast backwards, on a CPU."""
     return table.index_select(0, rows.reshape(-1)).reshape((*rows.shape, *table.shape[1:]))

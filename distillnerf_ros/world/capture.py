@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,8 @@ from distillnerf_ros.data.lidar import project
 from distillnerf_ros.data.nuscenes import LIDAR_NAME
 from distillnerf_ros.data.occ3d import write_labels
 from distillnerf_ros.data.tables import SceneTables, token
-from distillnerf_ros.errors import ConfigError
+from distillnerf_ros.errors import ConfigError, DatasetError
+from distillnerf_ros.files import whole_file
 from distillnerf_ros.taxonomy import OCC3D_CLASSES
 from distillnerf_ros.world import rig_constants
 from distillnerf_ros.world.frames import Glance, Lidar, glance, lidar_sweep
@@ -173,9 +173,8 @@ def capture(interval: Interval) -> None:
         readings += _sweeps(interval)
     scene, _ = _scene_and_time(interval)
     record = dataclasses.asdict(Capture(scene.look.name, readings, annotations))
-    partial = interval.record_file.with_suffix(".partial")
-    partial.write_text(json.dumps(record))
-    os.replace(partial, interval.record_file)
+    with whole_file(interval.record_file, DatasetError) as part:
+        part.write_text(json.dumps(record))
 
 
 def _keyframe(interval: Interval) -> tuple[list[Reading], list[Annotation]]:

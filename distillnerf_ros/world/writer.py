@@ -5,7 +5,6 @@ import concurrent.futures
 import dataclasses
 import json
 import multiprocessing
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from distillnerf_ros.cameras import CAMERA_NAMES
 from distillnerf_ros.data.nuscenes import LIDAR_NAME
 from distillnerf_ros.data.tables import Row, SceneTables, write_tables
 from distillnerf_ros.errors import ConfigError, DatasetError
+from distillnerf_ros.files import whole_file
 from distillnerf_ros.taxonomy import OCC3D_CLASSES
 from distillnerf_ros.world import rig_constants
 from distillnerf_ros.world.capture import (
@@ -99,10 +99,8 @@ def _claim(out: Path, settings: Settings) -> None:
         return
     if out.exists() and (not out.is_dir() or any(p != file.parent for p in out.iterdir())):
         raise DatasetError(f"{out} is not empty and holds no world; give another --out")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")  # a kill in between leaves a folder that is claimed anew
-    part.write_text(json.dumps(wanted))
-    os.replace(part, file)
+    with whole_file(file, DatasetError) as part:  # a kill here leaves a folder to claim anew
+        part.write_text(json.dumps(wanted))
 
 
 def _captured(intervals: list[Interval], workers: int) -> Iterator[None]:

@@ -1,10 +1,12 @@
-"""Files that appear whole or not at all, whatever falls while they are written."""
+"""Files that appear whole or not at all, and what is left of those that only grow."""
 
 import contextlib
+import json
 import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -43,3 +45,15 @@ def whole_file(
     finally:
         with contextlib.suppress(OSError):  # there is none, or not even its folder
             part.unlink()
+
+
+def json_lines(content: bytes) -> list[dict[str, Any]]:
+    """The lines of JSON that can be read.
+
+    One that is being written has no end yet, and one that a full disk cut has the next in it.
+    """
+    whole = []
+    for line in content.splitlines():
+        with contextlib.suppress(ValueError):
+            whole.append(json.loads(line))
+    return whole

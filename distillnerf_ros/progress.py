@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from distillnerf_ros.errors import DistillNerfError
+from distillnerf_ros.files import json_lines, whole_file
 
 Picture8 = UInt8[np.ndarray, "height width 3"]
 _LOG_EVERY = 50
@@ -42,12 +43,15 @@ class Progress:
             enabled: False in all processes but the first: nothing is shown or written.
         """
         self._out, self._error, self._enabled = out, error, enabled
+        self._curve = out / "curve.jsonl"
         self._mean: dict[str, float] = {}
         self._started = time.monotonic() - elapsed_s
         self._bar = tqdm(
             total=steps, initial=step, unit="step", smoothing=0.02, disable=not enabled
         )
         self._board = _tensorboard(out / "tensorboard") if enabled else None
+        if enabled:
+            self._rewind(step)
 
     def __enter__(self) -> "Progress":
         return self
@@ -77,15 +81,25 @@ class Progress:
         seconds = round(time.monotonic() - self._started, 1)
         line = {"step": step, "seconds": seconds} | figures | self._mean
         try:
-            with (self._out / "curve.jsonl").open("a") as file:
+            with self._curve.open("a") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
-            raise self._error(f"curve.jsonl in {self._out} cannot be written: {error}") from error
+            raise self._error(f"{self._curve} cannot be written: {error}") from error
         if self._board is not None:
             for key, value in self._mean.items():
                 self._board.add_scalar(f"loss/{key}", value, step)
             for key, value in figures.items():
                 self._board.add_scalar(key, value, step)
+
+    def _rewind(self, step: int) -> None:
+        """Forget the steps after the state that is gone on from: they are taken again."""
+        if not self._curve.is_file():
+            return
+        lines = json_lines(self._curve.read_bytes())
+        known = [line for line in lines if line["step"] <= step]
+        if len(known) < len(lines):
+            with whole_file(self._curve, self._error) as part:
+                part.write_text("".join(json.dumps(line) + "\n" for line in known))
 
     def show(self, step: int, name: str, picture: Picture8) -> None:
         """Write a picture into ``pictures/`` and TensorBoard.

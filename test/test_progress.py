@@ -48,6 +48,16 @@ def test_curve_pictures_and_tensorboard_say_the_same(tmp_path: Path) -> None:
     assert (tmp_path / "pictures" / "glance_000100.png").is_file()
 
 
+def test_steps_that_are_taken_again_are_told_once(tmp_path: Path) -> None:
+    for first, last in ((1, 200), (101, 250)):  # the second goes on from the state of step 100
+        with Progress(tmp_path, 250, first - 1, TrainingError) as progress:
+            for step in range(first, last + 1):
+                progress.add(step, {"rgb": float(first)})
+    lines = [json.loads(line) for line in (tmp_path / "curve.jsonl").read_text().splitlines()]
+    told = [(line["step"], line["rgb"]) for line in lines]
+    assert told == [(50, 1), (100, 1), (150, 101), (200, 101), (250, 101)]
+
+
 def test_only_the_first_process_writes(tmp_path: Path) -> None:
     with Progress(tmp_path, 100, 0, TrainingError, enabled=False) as progress:
         for step in range(1, 51):

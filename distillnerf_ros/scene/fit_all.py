@@ -8,10 +8,11 @@ from typing import Any
 from distillnerf_ros.data import nuscenes
 from distillnerf_ros.data.nuscenes import NuScenes
 from distillnerf_ros.errors import ConfigError
+from distillnerf_ros.files import json_lines
 from distillnerf_ros.scene.export import target_files
 from distillnerf_ros.scene.fleet import Engine, alone, run_tasks
 from distillnerf_ros.scene.fleet_summary import report
-from distillnerf_ros.scene.fleet_task import Task, whole_lines
+from distillnerf_ros.scene.fleet_task import Task
 
 MODULE = "distillnerf_ros.scene.fit"
 _CURVE_FILE = "curve.jsonl"
@@ -61,8 +62,7 @@ def describe(task: Task) -> str:
     said = f"step {last['step']} of {steps}"
     if last.get("rgb", 0) > 0:
         said += f", psnr {-10 * math.log10(last['rgb']):.1f}"
-    # A fit that was begun anew has gone back to its last state.
-    if len(lines) < 2 or last["step"] <= lines[-2]["step"]:
+    if len(lines) < 2:
         return said
     rate_hz = (last["step"] - lines[-2]["step"]) / (last["seconds"] - lines[-2]["seconds"] + 1e-3)
     left_s = (steps - last["step"]) / rate_hz
@@ -77,6 +77,6 @@ def _tail(curve: Path) -> list[dict[str, Any]]:
         with curve.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - _TAIL_BYTES))
-            return whole_lines(file.read())
+            return json_lines(file.read())
     except OSError:
         return []

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from distillnerf_ros.errors import DistillNerfError, SceneError
-from distillnerf_ros.files import whole_file
+from distillnerf_ros.files import json_lines, whole_file
 
 CLAIM_WAIT_S = 180.0
 """How long another's claim is waited for: a file server forgets the lock of a machine that died
@@ -227,21 +227,9 @@ def note(folder: Path, event: str, **more: str) -> None:
 def events(folder: Path) -> list[dict[str, Any]]:
     """What happened in a folder, oldest first; a line that is not whole is left out."""
     try:
-        return whole_lines((folder / "events.jsonl").read_bytes())
+        return json_lines((folder / "events.jsonl").read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def whole_lines(content: bytes) -> list[dict[str, Any]]:
-    """The lines of JSON that can be read.
-
-    One that is being written has no end yet, and one that a full disk cut has the next in it.
-    """
-    whole = []
-    for line in content.splitlines():
-        with contextlib.suppress(ValueError):
-            whole.append(json.loads(line))
-    return whole
 
 
 class _WithoutBars:

@@ -70,12 +70,6 @@ def test_a_fit_says_its_step_quality_and_time(task):
     assert describe(task).endswith("1 min left")
 
 
-def test_a_fit_that_began_anew_knows_no_rate(task):
-    task.folder.mkdir(parents=True)
-    write_curve(task.folder, [{"step": 100, "seconds": 20.0}, {"step": 50, "seconds": 12.0}])
-    assert describe(task) == "step 50 of 1000"
-
-
 def test_a_long_curve_and_half_a_line_are_read_from_their_end(task):
     task.folder.mkdir(parents=True)
     lines = [{"step": 50 * k, "seconds": 10.0 * k, "rgb": 0.01, "x": "y" * 90} for k in range(99)]

@@ -23,6 +23,7 @@ from distillnerf_ros.training.dense_depth import DenseTeacher
 from distillnerf_ros.training.exports import SceneExports
 from distillnerf_ros.training.figures import Figures, figures
 from distillnerf_ros.training.judge import Judge
+from distillnerf_ros.training.keyframes import whole_scenes
 from distillnerf_ros.training.lpips import Lpips, add_lpips_arguments, lpips_files
 from distillnerf_ros.training.scoring import SceneScores, score_scene
 from distillnerf_ros.training.table import summary
@@ -38,6 +39,8 @@ def choose_frames(
     nusc: NuScenes, split: str, names: list[str] | None, every: int
 ) -> dict[str, list[str]]:
     """Sample tokens to judge by scene name: every K-th keyframe of each scene.
+
+    Of a split, scenes whose files are not all there are left out, which is said.
 
     Raises:
         ConfigError: ``every`` is not positive.
@@ -56,7 +59,7 @@ def choose_frames(
             f"split {split!r} of {nusc.dataroot} ({nusc.version}) holds none of the scenes that "
             "are there; choose --split all or --scenes"
         )
-    return chosen
+    return chosen if names else whole_scenes(nusc, chosen)
 
 
 def evaluate(

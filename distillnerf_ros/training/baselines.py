@@ -7,7 +7,7 @@ are judged on (leave one scene out); the flat road needs calibration alone.
 import dataclasses
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Integer, UInt8
 
 from distillnerf_ros.cameras import CameraRig, camera_rays
 from distillnerf_ros.query.occupancy import GRID_ORIGIN_M, GRID_SHAPE, VOXEL_M
@@ -40,6 +40,9 @@ class DepthSums:
     def __add__(self, other: "DepthSums") -> "DepthSums":
         return DepthSums(self.total_m + other.total_m, self.count + other.count)
 
+    def __sub__(self, other: "DepthSums") -> "DepthSums":
+        return DepthSums(self.total_m - other.total_m, self.count - other.count)
+
     def mean_image(self) -> Float[np.ndarray, "N h w"]:
         """Mean depth of each pixel; where no point ever fell, its row's mean, else 80 m."""
         rows = self.total_m.sum(axis=2, keepdims=True)
@@ -52,8 +55,8 @@ class DepthSums:
 class VoxelCounts:
     """In how many frames each voxel of the Occ3D grid was seen, and occupied when seen."""
 
-    seen: Int[np.ndarray, "X Y Z"]
-    occupied: Int[np.ndarray, "X Y Z"]
+    seen: Integer[np.ndarray, "X Y Z"]
+    occupied: Integer[np.ndarray, "X Y Z"]
 
     @classmethod
     def empty(cls) -> "VoxelCounts":
@@ -67,6 +70,9 @@ class VoxelCounts:
 
     def __add__(self, other: "VoxelCounts") -> "VoxelCounts":
         return VoxelCounts(self.seen + other.seen, self.occupied + other.occupied)
+
+    def __sub__(self, other: "VoxelCounts") -> "VoxelCounts":
+        return VoxelCounts(self.seen - other.seen, self.occupied - other.occupied)
 
     def majority(self) -> Bool[np.ndarray, "X Y Z"]:
         """Voxels that were occupied in at least half of the frames that saw them."""

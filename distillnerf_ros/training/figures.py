@@ -178,14 +178,14 @@ def _mean_depth_figures(scenes: Scenes, depth_shape: tuple[int, int, int]) -> Fi
     """Errors of the other scenes' mean depth image; None where there is no other scene."""
     if len(scenes) < 2:
         return None
-    sums = {
-        name: DepthSums.of(scores.truth_cells, scores.truth_depth_m, depth_shape)
-        for name, scores in scenes.items()
-    }
+    sums = [
+        DepthSums.of(scores.truth_cells, scores.truth_depth_m, depth_shape)
+        for scores in scenes.values()
+    ]
+    total = sum(sums[1:], start=sums[0])
     errors = []
-    for name, scores in scenes.items():
-        others = [one for key, one in sums.items() if key != name]
-        image = sum(others[1:], start=others[0]).mean_image().reshape(-1)
+    for scores, of_scene in zip(scenes.values(), sums, strict=True):
+        image = (total - of_scene).mean_image().reshape(-1)
         for frame in range(len(scores.tokens)):
             own = scores.truth_frame == frame
             predicted = image[scores.truth_cells[own]]
@@ -195,17 +195,17 @@ def _mean_depth_figures(scenes: Scenes, depth_shape: tuple[int, int, int]) -> Fi
 
 def _majority_iou(scenes: Scenes) -> float | None:
     """Geometric IoU of the other scenes' majority; None where there is no other scene."""
-    judged = {
-        name: VoxelCounts(scores.seen.astype(np.int32), scores.occupied.astype(np.int32))
-        for name, scores in scenes.items()
+    judged = [
+        VoxelCounts(scores.seen, scores.occupied)
+        for scores in scenes.values()
         if scores.seen.any()
-    }
+    ]
     if len(judged) < 2:
         return None
+    total = sum(judged, start=VoxelCounts.empty())  # whose int32 holds every scene's frames
     hit = union = 0
-    for name, counts in judged.items():
-        others = [one for key, one in judged.items() if key != name]
-        pair = counts.overlap(sum(others[1:], start=others[0]).majority())
+    for counts in judged:
+        pair = counts.overlap((total - counts).majority())
         hit, union = hit + pair[0], union + pair[1]
     return hit / union
 

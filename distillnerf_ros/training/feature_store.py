@@ -37,6 +37,11 @@ from distillnerf_ros.training.samples import TrainSample
 COMPONENTS_FILE = "pca.safetensors"
 
 
+def feature_file(folder: Path, scene: str, sample: str) -> Path:
+    """Where the features of a keyframe lie below a folder of features."""
+    return folder / scene / f"{sample}.npy"
+
+
 @dataclasses.dataclass(frozen=True)
 class FeatureStore:
     """Features of keyframes in a folder, in the components that lie there too.
@@ -119,7 +124,7 @@ class FeatureStore:
 
     def path(self, scene: str, sample: str) -> Path:
         """File of a keyframe."""
-        return self.folder / scene / f"{sample}.npy"
+        return feature_file(self.folder, scene, sample)
 
     def write(self, scene: str, sample: str, features: Float16[np.ndarray, "N C h w"]) -> None:
         """Keep a keyframe's features.

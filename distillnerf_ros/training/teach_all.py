@@ -1,40 +1,23 @@
 """``distillnerf teach --all``: features of every keyframe, one task per scene over Ray."""
 
 import argparse
-import dataclasses
 from pathlib import Path
+from typing import Any
 
 from distillnerf_ros.data import nuscenes
+from distillnerf_ros.data.nuscenes import NuScenes
 from distillnerf_ros.errors import ConfigError
 from distillnerf_ros.scene.fleet import Engine, alone, run_tasks
 from distillnerf_ros.scene.fleet_summary import report
 from distillnerf_ros.scene.fleet_task import Task
 from distillnerf_ros.teachers.dense import settled
+from distillnerf_ros.training.cache import is_there
+from distillnerf_ros.training.feature_store import COMPONENTS_FILE, feature_file
 
 MODULE = "distillnerf_ros.training.teach"
 TASKS_FOLDER = "tasks"
 """Below ``--out``: what is done, a folder per scene."""
 _COMPONENTS = "components"
-
-
-@dataclasses.dataclass(frozen=True)
-class Keyframes:
-    """Counts the features that are there.
-
-    Attributes:
-        out: folder of features.
-        counts: keyframes of each scene.
-    """
-
-    out: Path
-    counts: dict[str, int]
-
-    def describe(self, task: Task) -> str:
-        """How far a task has come."""
-        if task.name not in self.counts:
-            return "fits the components"
-        there = sum(1 for _ in (self.out / task.name).glob("*.npy"))
-        return f"{there} of {self.counts[task.name]} keyframes"
 
 
 def run_all(args: argparse.Namespace) -> int:
@@ -56,33 +39,41 @@ def run_all(args: argparse.Namespace) -> int:
         raise ConfigError(f"--scene {args.scene} and --all exclude each other; give one of them")
     nusc = nuscenes.open_dataset(args.dataroot, args.version)
     scenes = nuscenes.scenes_of_split(nusc, args.all)
-    counts = {scene["name"]: len(nuscenes.keyframes(nusc, scene)) for scene in scenes}
-    progress = Keyframes(args.out, counts)
     tasks = [components_task(args, nusc.version)]
-    outcomes = run_tasks(tasks, engine, progress.describe)
+    outcomes = run_tasks(tasks, engine, describe)
     if outcomes[0].error is None and not args.fit_only:
         # Only now: a scene's task would fit components of its own where there are none.
-        tasks = [scene_task(args, nusc.version, name) for name in counts]
-        outcomes = run_tasks(tasks, engine, progress.describe)
+        tasks = [scene_task(args, nusc, scene) for scene in scenes]
+        outcomes = run_tasks(tasks, engine, describe)
     return report(args.out, tasks, outcomes, args.json)
 
 
 def components_task(args: argparse.Namespace, version: str) -> Task:
     """The task that makes the components which all scenes share."""
-    return _task(args, _COMPONENTS, version=version, fit_only=True)
+    leaves = (args.out.resolve() / COMPONENTS_FILE,)
+    return _task(args, _COMPONENTS, leaves, version=version, fit_only=True)
 
 
-def scene_task(args: argparse.Namespace, version: str, name: str) -> Task:
+def scene_task(args: argparse.Namespace, nusc: NuScenes, scene: dict[str, Any]) -> Task:
     """The task of one scene."""
-    return _task(args, name, version=version, scene=name)
+    name, out = scene["name"], args.out.resolve()
+    leaves = tuple(feature_file(out, name, sample) for sample in nuscenes.keyframes(nusc, scene))
+    return _task(args, name, leaves, version=nusc.version, scene=name)
 
 
-def _task(args: argparse.Namespace, name: str, **own: object) -> Task:
+def describe(task: Task) -> str:
+    """How far a task has come."""
+    if task.name == _COMPONENTS:
+        return "fits the components"
+    return f"{sum(map(is_there, task.leaves))} of {len(task.leaves)} keyframes"
+
+
+def _task(args: argparse.Namespace, name: str, leaves: tuple[Path, ...], **own: object) -> Task:
     folder = args.out.resolve() / TASKS_FOLDER / name
     files = {key: _absolute(getattr(args, key)) for key in ("pca", "weights")}
     files["clip"] = settled(args.clip)
     arguments = alone(args, json=folder / "figures.json", **files, **own)
-    return Task(name, folder, MODULE, arguments)
+    return Task(name, folder, MODULE, arguments, leaves)
 
 
 def _absolute(source: str | None) -> str | None:

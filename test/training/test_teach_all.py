@@ -2,15 +2,14 @@
 
 import argparse
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from distillnerf_ros.errors import ConfigError
-from distillnerf_ros.scene.fleet_task import Outcome
+from distillnerf_ros.scene.fleet_task import Outcome, write_whole
 from distillnerf_ros.training import teach, teach_all
-from distillnerf_ros.training.teach_all import Keyframes, run_all, scene_task
+from distillnerf_ros.training.teach_all import describe, run_all, scene_task
 
 
 class Fleet:
@@ -37,6 +36,7 @@ def fleet(monkeypatch) -> Fleet:
     nusc = SimpleNamespace(
         version="v1.0-mini", scene=scenes, get=lambda table, token: samples[token]
     )
+    made.nusc = nusc
     monkeypatch.setattr(teach_all, "run_tasks", made)
     monkeypatch.setattr(teach_all.nuscenes, "open_dataset", lambda *_: nusc)
     return made
@@ -83,23 +83,38 @@ def test_a_scene_that_fails_is_told(fleet, arguments):
     assert run_all(arguments()) == 2
 
 
-def test_files_are_absolute_and_names_stay(arguments, tmp_path):
+def test_files_are_absolute_and_names_stay(fleet, arguments, tmp_path):
     (tmp_path / "mine.safetensors").write_text("")
     args = arguments("--pca mine.safetensors --weights hub")
-    task = scene_task(args, "v1.0-mini", "scene-1")
+    task = scene_task(args, fleet.nusc, fleet.nusc.scene[0])
     assert task.arguments["pca"] == str(tmp_path / "mine.safetensors")
     assert task.arguments["weights"] == "hub"
 
 
-def test_a_task_says_how_many_keyframes_are_there(arguments, tmp_path):
-    task = scene_task(arguments(), "v1.0-mini", "scene-1")
-    progress = Keyframes(Path("o"), {"scene-1": 2})
-    assert progress.describe(task) == "0 of 2 keyframes"
+def test_a_task_says_how_many_keyframes_are_there(fleet, arguments, tmp_path):
+    task = scene_task(arguments(), fleet.nusc, fleet.nusc.scene[0])
+    assert describe(task) == "0 of 2 keyframes"
     (tmp_path / "o" / "scene-1").mkdir()
-    (tmp_path / "o" / "scene-1" / "k0.npy").write_text("")
-    assert progress.describe(task) == "1 of 2 keyframes"
+    (tmp_path / "o" / "scene-1" / "k0.npy").write_text("features")
+    (tmp_path / "o" / "scene-1" / "k1.npy").write_text("")
+    assert describe(task) == "1 of 2 keyframes"
     components = teach_all.components_task(arguments(), "v1.0-mini")
-    assert progress.describe(components) == "fits the components"
+    assert describe(components) == "fits the components"
+
+
+def test_what_was_removed_is_made_again(fleet, arguments, tmp_path):
+    scene = scene_task(arguments(), fleet.nusc, fleet.nusc.scene[0])
+    components = teach_all.components_task(arguments(), "v1.0-mini")
+    features = [tmp_path / "o" / "scene-1" / f"{sample}.npy" for sample in ("k0", "k1")]
+    for task, left in ((scene, features), (components, [tmp_path / "o" / "pca.safetensors"])):
+        for file in left:
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("something")
+        done = {"asked": task.asked, "figures": {"keyframes": 2}}
+        write_whole(task.folder / "done.json", json.dumps(done).encode())
+        assert task.figures() == {"keyframes": 2}
+        left[-1].unlink()
+        assert task.figures() is None
 
 
 def test_one_scene_and_all_exclude_each_other(fleet, arguments):

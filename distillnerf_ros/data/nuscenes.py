@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,6 +166,40 @@ def scenes_of_split(nusc: NuScenes, split: str) -> list[dict[str, Any]]:
         raise DatasetError(f"no split {split!r}; choose from all, {', '.join(splits)}")
     wanted = set(splits[split])
     return [scene for scene in nusc.scene if scene["name"] in wanted]
+
+
+def whole_scenes(nusc: NuScenes, scenes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those scenes whose keyframes' images and sweeps are all there; the others are counted aloud.
+
+    The tables of nuScenes list all its scenes, whichever parts of it were downloaded.
+
+    Raises:
+        DatasetError: none of them is whole.
+    """
+    root = Path(nusc.dataroot)
+    missing: dict[str, str] = {}
+    for scene in scenes:
+        files = _keyframe_files(nusc, scene)
+        lost = next((file for file in files if not (root / file).is_file()), None)
+        if lost is not None:
+            missing[scene["name"]] = lost
+    if not missing:
+        return scenes
+    name, file = next(iter(missing.items()))
+    said = f"{len(missing)} of {len(scenes)} scenes lack files that the {nusc.version} tables "
+    said += f"list, such as {file} of {name}"
+    if len(missing) == len(scenes):
+        raise DatasetError(f"{said}; unpack the sensor files into {root}")
+    print(f"left out: {said}", file=sys.stderr)
+    return [scene for scene in scenes if scene["name"] not in missing]
+
+
+def _keyframe_files(nusc: NuScenes, scene: dict[str, Any]) -> Iterator[str]:
+    for token in keyframes(nusc, scene):
+        data = nusc.get("sample", token)["data"]
+        for name in (*CAMERA_NAMES, LIDAR_NAME):
+            if name in data:
+                yield nusc.get("sample_data", data[name])["filename"]
 
 
 def keyframes(nusc: NuScenes, scene: dict[str, Any]) -> list[str]:

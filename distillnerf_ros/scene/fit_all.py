@@ -38,7 +38,7 @@ def run_all(args: argparse.Namespace) -> int:
     if args.scene is not None:
         raise ConfigError(f"--scene {args.scene} and --all exclude each other; give one of them")
     nusc = nuscenes.open_dataset(args.dataroot, args.version)
-    scenes = nuscenes.scenes_of_split(nusc, args.all)
+    scenes = nuscenes.whole_scenes(nusc, nuscenes.scenes_of_split(nusc, args.all))
     tasks = [scene_task(args, nusc, scene) for scene in scenes]
     outcomes = run_tasks(tasks, engine, describe)
     return report(args.out, tasks, outcomes, args.json)

@@ -23,7 +23,6 @@ from distillnerf_ros.training.dense_depth import DenseTeacher
 from distillnerf_ros.training.exports import SceneExports
 from distillnerf_ros.training.figures import Figures, figures
 from distillnerf_ros.training.judge import Judge
-from distillnerf_ros.training.keyframes import whole_scenes
 from distillnerf_ros.training.lpips import Lpips, add_lpips_arguments, lpips_files
 from distillnerf_ros.training.scoring import SceneScores, score_scene
 from distillnerf_ros.training.table import summary
@@ -51,7 +50,7 @@ def choose_frames(
     if names:
         scenes = [nuscenes.find_scene(nusc, name) for name in names]
     else:
-        scenes = nuscenes.scenes_of_split(nusc, split)
+        scenes = nuscenes.whole_scenes(nusc, nuscenes.scenes_of_split(nusc, split))
     chosen = {scene["name"]: nuscenes.keyframes(nusc, scene)[::every] for scene in scenes}
     chosen = {name: tokens for name, tokens in chosen.items() if tokens}
     if not chosen:
@@ -59,7 +58,7 @@ def choose_frames(
             f"split {split!r} of {nusc.dataroot} ({nusc.version}) holds none of the scenes that "
             "are there; choose --split all or --scenes"
         )
-    return chosen if names else whole_scenes(nusc, chosen)
+    return chosen
 
 
 def evaluate(

@@ -2,8 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
 
@@ -59,44 +58,6 @@ def _without_damaged(nusc: NuScenes, token: str, image_size: tuple[int, int]) ->
         torch.cat([rig.ego_from_camera for rig in rigs]),
         torch.cat([rig.valid for rig in rigs]),
     )
-
-
-def whole_scenes(nusc: NuScenes, samples: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Those scenes whose images and sweeps are all there; how many are not is said.
-
-    The tables of nuScenes list all its scenes, whichever parts of it were downloaded.
-
-    Args:
-        nusc: the data set.
-        samples: sample tokens by name of scene.
-
-    Raises:
-        DatasetError: none of them is whole.
-    """
-    root = Path(nusc.dataroot)
-    missing: dict[str, str] = {}
-    for name, tokens in samples.items():
-        for file in _files(nusc, tokens):
-            if not (root / file).is_file():
-                missing[name] = file
-                break
-    if not missing:
-        return samples
-    scene, file = next(iter(missing.items()))
-    said = f"{len(missing)} of {len(samples)} scenes lack files that the {nusc.version} tables "
-    said += f"list, such as {file} of {scene}"
-    if len(missing) == len(samples):
-        raise DatasetError(f"{said}; unpack the sensor files into {root}")
-    print(f"left out: {said}", file=sys.stderr)
-    return {name: tokens for name, tokens in samples.items() if name not in missing}
-
-
-def _files(nusc: NuScenes, tokens: Sequence[str]) -> Iterator[str]:
-    for token in tokens:
-        data = nusc.get("sample", token)["data"]
-        for name in (*CAMERA_NAMES, nuscenes.LIDAR_NAME):
-            if name in data:
-                yield nusc.get("sample_data", data[name])["filename"]
 
 
 def check_keyframes(nusc: NuScenes, tokens: Sequence[str]) -> None:

@@ -38,7 +38,7 @@ def run_all(args: argparse.Namespace) -> int:
     if args.scene is not None:
         raise ConfigError(f"--scene {args.scene} and --all exclude each other; give one of them")
     nusc = nuscenes.open_dataset(args.dataroot, args.version)
-    scenes = nuscenes.scenes_of_split(nusc, args.all)
+    scenes = nuscenes.whole_scenes(nusc, nuscenes.scenes_of_split(nusc, args.all))
     tasks = [components_task(args, nusc.version)]
     outcomes = run_tasks(tasks, engine, describe)
     if outcomes[0].error is None and not args.fit_only:

@@ -24,7 +24,6 @@ from distillnerf_ros.training.dense_arguments import (
 )
 from distillnerf_ros.training.distributed import Processes
 from distillnerf_ros.training.feature_store import FeatureStore
-from distillnerf_ros.training.keyframes import whole_scenes
 from distillnerf_ros.training.lpips import Lpips, add_lpips_arguments, lpips_files
 from distillnerf_ros.training.nuscenes_samples import NuScenesSamples
 from distillnerf_ros.training.objective import LossWeights, Objective
@@ -310,11 +309,10 @@ def make_samples(
     from distillnerf_ros.data import nuscenes
 
     nusc = nuscenes.open_dataset(args.dataroot, args.version)
-    scenes = nuscenes.scenes_of_split(nusc, args.split)
-    samples = {scene["name"]: nuscenes.keyframes(nusc, scene) for scene in scenes}
-    if not any(samples.values()):
-        raise ConfigError(f"split {args.split!r} of {args.dataroot} has no keyframe")
-    tokens = [token for own in whole_scenes(nusc, samples).values() for token in own]
+    scenes = nuscenes.whole_scenes(nusc, nuscenes.scenes_of_split(nusc, args.split))
+    tokens = [token for scene in scenes for token in nuscenes.keyframes(nusc, scene)]
+    if not tokens:
+        raise ConfigError(f"split {args.split!r} of {args.dataroot} has no keyframe that is there")
     if isinstance(teacher, FeatureStore):
         teacher.require(tokens)
     dense = dense_teacher(args, nusc, tokens, size)

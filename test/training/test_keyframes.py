@@ -14,7 +14,7 @@ from distillnerf_ros.config import tiny
 from distillnerf_ros.data import nuscenes
 from distillnerf_ros.errors import DatasetError
 from distillnerf_ros.training.evaluate import choose_frames
-from distillnerf_ros.training.keyframes import check_keyframes, readable_glance, whole_scenes
+from distillnerf_ros.training.keyframes import check_keyframes, readable_glance
 from distillnerf_ros.training.nuscenes_samples import NuScenesSamples
 from distillnerf_ros.training.train import add_arguments, make_samples
 
@@ -86,21 +86,18 @@ def test_poses_that_jump_within_a_glance_are_refused_before_any_work(root) -> No
 
 def test_of_a_partial_download_whole_scenes_are_used_and_the_others_said(root, capsys) -> None:
     nusc = nuscenes.open_dataset(root)
-    here, lost = ({s["name"]: nuscenes.keyframes(nusc, s)} for s in nusc.scene)
-    assert whole_scenes(nusc, here | lost) == here | lost
+    assert nuscenes.whole_scenes(nusc, nusc.scene) == nusc.scene
     assert capsys.readouterr().err == ""
-    (token,) = lost["scene-0002"]
-    image(nusc, token, "CAM_BACK").unlink()
-    assert whole_scenes(nusc, here | lost) == here
+    lost = nuscenes.keyframes(nusc, nusc.scene[1])[0]
+    image(nusc, lost, "CAM_BACK").unlink()
+    assert nuscenes.whole_scenes(nusc, nusc.scene) == nusc.scene[:1]
+    assert re.search(r"1 of 2 scenes lack .*CAM_BACK.* of scene-0002", capsys.readouterr().err)
     assert list(choose_frames(nusc, "all", None, 1)) == ["scene-0001"]
     assert list(choose_frames(nusc, "all", ["scene-0002"], 1)) == ["scene-0002"]
-    assert re.search(r"1 of 2 scenes lack .*CAM_BACK.* of scene-0002", capsys.readouterr().err)
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     words = ["--data", "nuscenes", "--dataroot", str(root), "--split", "all", "--out", "o"]
     assert len(make_samples(parser.parse_args(words), tiny(), None)) == 1
-    (token,) = here["scene-0001"]
-    record = nuscenes.lidar_record(nusc, token)
-    (root / record["filename"]).unlink()
+    (root / nuscenes.lidar_record(nusc, first(root)[1])["filename"]).unlink()
     with pytest.raises(DatasetError, match=r"2 of 2 scenes lack .*LIDAR_TOP.*; unpack"):
-        whole_scenes(nusc, here | lost)
+        nuscenes.whole_scenes(nusc, nusc.scene)

@@ -32,9 +32,9 @@ class Fleet:
 def fleet(monkeypatch) -> Fleet:
     made = Fleet()
     scenes = [{"name": name, "first_sample_token": "k0"} for name in ("scene-1", "scene-2")]
-    samples = {"k0": {"next": "k1"}, "k1": {"next": ""}}
+    samples = {"k0": {"next": "k1", "data": {}}, "k1": {"next": "", "data": {}}}
     nusc = SimpleNamespace(
-        version="v1.0-mini", scene=scenes, get=lambda table, token: samples[token]
+        version="v1.0-mini", dataroot="d", scene=scenes, get=lambda table, token: samples[token]
     )
     made.nusc = nusc
     monkeypatch.setattr(teach_all, "run_tasks", made)

@@ -22,6 +22,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "draw lidar and camera frusta over the images: calibration for the eye",
     ),
     "query": ("distillnerf_ros.demo.query", "ask one glance of a nuScenes folder, without ROS"),
+    "edit": (
+        "distillnerf_ros.demo.edit",
+        "take away, keep alone, recolour, move or copy things of a field",
+    ),
     "render": (
         "distillnerf_ros.demo.render",
         "draw colour, depth, features and occupancy of one glance, without ROS",

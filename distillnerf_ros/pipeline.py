@@ -33,6 +33,8 @@ from distillnerf_ros.render.renderer import Rendered
 from distillnerf_ros.teachers.open_clip import TextTower
 from distillnerf_ros.voxels.field import VoxelField
 
+IMAGE_THRESHOLD = 0.8
+"""Cosine similarity from which something looks like the patch of an image query."""
 _MOST_BRIGHT = 1.5
 """No picture in 0..1 comes near it, whatever resized it; one in 0..255 does."""
 
@@ -207,7 +209,7 @@ class Pipeline:
             QueryError: no prompt, an empty prompt, a threshold outside 0..1, or weights without
                 features.
         """
-        points, probability, features = self._occupied(field)
+        points, probability, features = self.occupied_voxels(field)
         scores = self.relevancy(features, prompts, negatives)
         limit = DEFAULT_THRESHOLD if threshold is None else threshold
         return gather_hits(tuple(prompts), points, scores, probability, limit)
@@ -227,12 +229,12 @@ class Pipeline:
         Raises:
             QueryError: a threshold outside 0..1, or weights without features.
         """
-        points, probability, features = self._occupied(field)
+        points, probability, features = self.occupied_voxels(field)
         pca = self.semantics.pca
         scores = pca.cosine(features, pca.reconstruct(queries)).clamp(min=0)
         return gather_hits(tuple(names), points, scores, probability, threshold)
 
-    def _occupied(self, field: VoxelField) -> tuple[Tensor, Tensor, Tensor]:
+    def occupied_voxels(self, field: VoxelField) -> tuple[Tensor, Tensor, Tensor]:
         """Centres, probabilities and features of the voxels that ``occupancy`` calls occupied."""
         probability = occupancy_probability(occupancy_density(field, self.device))
         centers = voxel_centers_m(self.device)

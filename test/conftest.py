@@ -11,6 +11,7 @@ import torch
 
 from distillnerf_ros.cameras import CAMERA_NAMES, CameraRig
 from distillnerf_ros.config import BackboneConfig, FeatureConfig, ModelConfig, VoxelConfig, tiny
+from distillnerf_ros.voxels.field import FieldSample
 
 # ./run test sets these; pytest called by itself gets the same isolation.
 os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
@@ -65,6 +66,50 @@ def small_config() -> ModelConfig:
             decoder_layers=1,
         ),
         features=FeatureConfig(5),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Balls:
+    """A field of dense balls of one colour and one feature each, under a sky of blue.
+
+    Attributes:
+        centers_m: (B, 3).
+        radii_m: (B,).
+        rgb: (B, 3).
+        features: (B, C).
+    """
+
+    centers_m: torch.Tensor
+    radii_m: torch.Tensor
+    rgb: torch.Tensor
+    features: torch.Tensor
+    sigma: float = 1000.0
+
+    def __call__(self, points_m, directions=None, time=None) -> FieldSample:
+        gaps = (points_m[..., None, :] - self.centers_m).norm(dim=-1) - self.radii_m
+        nearest = gaps.argmin(dim=-1)
+        return FieldSample(self.density(points_m), self.rgb[nearest], self.features[nearest])
+
+    def density(self, points_m):
+        gaps = (points_m[..., None, :] - self.centers_m).norm(dim=-1) - self.radii_m
+        return self.sigma * (gaps <= 0).any(dim=-1).to(points_m)
+
+    def proposal_density(self, points_m):
+        return self.density(points_m)
+
+    def sky(self, directions):
+        return directions.new_tensor([0.0, 0.0, 1.0]).expand_as(directions)
+
+
+@pytest.fixture(scope="session")
+def two_balls() -> Balls:
+    """A red ball 10 m ahead and a green one 10 m to the left, both at the cameras' height."""
+    return Balls(
+        torch.tensor([[10.5, 0.0, 1.6], [0.0, 10.5, 1.6]]),
+        torch.tensor([2.0, 2.0]),
+        torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
+        torch.tensor([[1.0, 0.0], [0.0, 1.0]]),
     )
 
 

@@ -4,12 +4,14 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from distillnerf_ros.cameras import CameraRig
 from distillnerf_ros.data import nuscenes
+from distillnerf_ros.data.nuscenes import NuScenes
 from distillnerf_ros.demo.report import Answer
 from distillnerf_ros.demo.snapshot import CameraView, Found, Snapshot, Voxels
 from distillnerf_ros.errors import DatasetError, QueryError
@@ -52,6 +54,26 @@ def add_glance_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
 
 
+def choose_keyframe(
+    args: argparse.Namespace, default: str | None = None
+) -> tuple[NuScenes, dict[str, Any], str]:
+    """The data set, scene and sample that the arguments choose.
+
+    Args:
+        args: of `add_glance_arguments`.
+        default: name of the scene where none is asked for; None = the first.
+
+    Raises:
+        DatasetError: the data set, scene or keyframe is not there.
+    """
+    nusc = nuscenes.open_dataset(Path(args.dataroot), args.version)
+    scene = nuscenes.find_scene(nusc, args.scene or default)
+    samples = nuscenes.keyframes(nusc, scene)
+    if not 0 <= args.frame < len(samples):
+        raise DatasetError(f"--frame {args.frame}: {scene['name']} has 0..{len(samples) - 1}")
+    return nusc, scene, samples[args.frame]
+
+
 def look(args: argparse.Namespace, image_size: tuple[int, int] = (450, 800)) -> Glance:
     """Read and encode the keyframe that the arguments choose.
 
@@ -60,12 +82,8 @@ def look(args: argparse.Namespace, image_size: tuple[int, int] = (450, 800)) -> 
         DatasetError: the data set, scene or keyframe is not there.
     """
     pipeline = Pipeline.load(args.weights, args.device)
-    nusc = nuscenes.open_dataset(Path(args.dataroot), args.version)
-    scene = nuscenes.find_scene(nusc, args.scene)
-    samples = nuscenes.keyframes(nusc, scene)
-    if not 0 <= args.frame < len(samples):
-        raise DatasetError(f"--frame {args.frame}: {scene['name']} has 0..{len(samples) - 1}")
-    rig = nuscenes.load_glance(nusc, samples[args.frame], image_size).present()
+    nusc, scene, sample = choose_keyframe(args)
+    rig = nuscenes.load_glance(nusc, sample, image_size).present()
     field = pipeline.encode(rig)
     rendered = pipeline.render(field, rig.resized(*pipeline.image_size))
     return Glance(f"{scene['name']}, keyframe {args.frame}", pipeline, rig, field, rendered)

@@ -1,6 +1,6 @@
 """One picture of one glance: every camera, every output, and the space around the vehicle."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -87,27 +87,39 @@ def camera_rows(snapshot: Snapshot, queries: Sequence[str] = ()) -> Picture:
         queries: the standing queries, named beside their row.
     """
     views = in_order(snapshot.cameras)
-    height, width = TILE_PX
-    rows = [_name_row(views)]
+    rows = {}
     for title, draw in ROWS:
-        tiles = [draw(view) for view in views]
+        name = f"{title}: {', '.join(queries)}" if title == "query" and queries else title
+        rows[name] = [draw(view) for view in views]
+    return tile_rows([view.name for view in views], rows)
+
+
+def tile_rows(cameras: Sequence[str], rows: Mapping[str, Sequence[Picture | None]]) -> Picture:
+    """Cameras side by side, one row per kind of picture; a row without pictures is left out.
+
+    Args:
+        cameras: their names.
+        rows: by title, a tile of ``TILE_PX`` for every camera.
+    """
+    height, width = TILE_PX
+    drawn = [_name_row(cameras)]
+    for title, tiles in rows.items():
         if all(tile is None for tile in tiles):
             continue
-        row = canvas.blank(height + GAP_PX, len(views) * (width + GAP_PX) - GAP_PX)
+        row = canvas.blank(height + GAP_PX, len(cameras) * (width + GAP_PX) - GAP_PX)
         for index, tile in enumerate(tiles):
             shown = _nothing() if tile is None else tile
             canvas.paste(row, shown, 0, index * (width + GAP_PX))
-        name = f"{title}: {', '.join(queries)}" if title == "query" and queries else title
-        rows.append(canvas.write_tag(row, name, (9, 8)))
-    return np.concatenate(rows)
+        drawn.append(canvas.write_tag(row, title, (9, 8)))
+    return np.concatenate(drawn)
 
 
-def _name_row(views: Sequence[CameraView]) -> Picture:
+def _name_row(cameras: Sequence[str]) -> Picture:
     width = TILE_PX[1]
-    row = canvas.blank(LABEL_PX, len(views) * (width + GAP_PX) - GAP_PX)
-    for index, view in enumerate(views):
+    row = canvas.blank(LABEL_PX, len(cameras) * (width + GAP_PX) - GAP_PX)
+    for index, name in enumerate(cameras):
         middle = index * (width + GAP_PX) + width // 2
-        row = canvas.write_text(row, view.name, (middle, LABEL_PX // 2), 13, anchor="mm")
+        row = canvas.write_text(row, name, (middle, LABEL_PX // 2), 13, anchor="mm")
     return row
 
 

@@ -17,6 +17,7 @@ from sensor_msgs.msg import CameraInfo
 from distillnerf_ros.cameras import CameraRig
 from distillnerf_ros.cameras.transforms import matrix_from_quaternion
 from distillnerf_ros.errors import DistillNerfError, QueryError
+from distillnerf_ros.pipeline import IMAGE_THRESHOLD
 from distillnerf_ros.query.hits import Hits
 from distillnerf_ros.ros import messages
 from distillnerf_ros.ros.conversions import calibration_from_info
@@ -25,9 +26,6 @@ from distillnerf_ros.ros.outputs import feature_span
 from distillnerf_ros.ros.perception import Perception
 from distillnerf_ros.ros.scene import Scene
 from distillnerf_ros.ros.worker import Worker
-
-IMAGE_THRESHOLD = 0.8
-"""Cosine similarity from which a voxel looks like the patch of an image query."""
 
 MAX_PROMPTS = 256
 MAX_RENDER_PIXELS = 4096 * 4096

@@ -97,8 +97,12 @@ def read_features(
             f"{folder} holds no features of any image of {log.name}; run the same "
             "'distillnerf teach' again"
         )
-    name = hashlib.sha1(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
-    return LogFeatures(torch.stack(values), row, name)
+    return LogFeatures(torch.stack(values), row, name_of(said))
+
+
+def name_of(said: dict[str, Any]) -> str:
+    """Changes with the teacher, its components and the size that it saw."""
+    return hashlib.sha1(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def description_of(folder: Path) -> dict[str, Any] | None:

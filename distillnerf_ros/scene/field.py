@@ -266,6 +266,12 @@ class Moment:
         near = self.scene.near_density(self._placed(points_m), time_s)
         return near.clamp(max=CLEAR_PROPOSAL)
 
+    def sky(self, directions: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape 3"]:
+        """Colour in 0..1 of what lies beyond everything, before exposure."""
+        if self.scene_from_frame is not None:
+            directions = directions @ self.scene_from_frame[:3, :3].T
+        return self.scene.sky(directions)
+
     def _placed(self, points_m: Tensor) -> Tensor:
         if self.scene_from_frame is None:
             return points_m

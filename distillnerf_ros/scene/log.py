@@ -130,11 +130,8 @@ def read_log(
     """
     records = nuscenes.sensor_records(nusc, scene)
     check_poses(nusc, records)
-    shots = [r for r in records if r["channel"] in CAMERA_NAMES]
-    if not shots:
-        raise DatasetError(f"scene {scene['name']} has no image of {', '.join(CAMERA_NAMES)}")
-    begin_us = shots[0]["timestamp"]
-    scene_from_map = invert_rigid(_middle_pose(nusc, shots))
+    shots = _shots(scene, records)
+    scene_from_map, begin_us = _frame(nusc, shots)
     kept, images = _images(nusc, shots, image_size)
     cameras = tuple(name for name in CAMERA_NAMES if any(r["channel"] == name for r in kept))
     tokens = tuple(r["token"] for r in kept)
@@ -180,9 +177,26 @@ def check_poses(nusc: NuScenes, records: list[Record]) -> None:
         last = (record["timestamp"], place)
 
 
-def _middle_pose(nusc: NuScenes, shots: list[Record]) -> np.ndarray:
+def scene_frame(nusc: NuScenes, scene: Record) -> tuple[Float[np.ndarray, "4 4"], int]:
+    """Where the map lies in the frame of a scene's log, and its begin in microseconds.
+
+    Raises:
+        DatasetError: the scene has no image.
+    """
+    return _frame(nusc, _shots(scene, nuscenes.sensor_records(nusc, scene)))
+
+
+def _shots(scene: Record, records: list[Record]) -> list[Record]:
+    shots = [record for record in records if record["channel"] in CAMERA_NAMES]
+    if not shots:
+        raise DatasetError(f"scene {scene['name']} has no image of {', '.join(CAMERA_NAMES)}")
+    return shots
+
+
+def _frame(nusc: NuScenes, shots: list[Record]) -> tuple[Float[np.ndarray, "4 4"], int]:
     keys = [record for record in shots if record["is_key_frame"]] or shots
-    return nuscenes.map_from_ego(nusc, keys[len(keys) // 2])
+    middle = nuscenes.map_from_ego(nusc, keys[len(keys) // 2])
+    return invert_rigid(middle), shots[0]["timestamp"]
 
 
 def _images(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from distillnerf_ros.cameras.visibility import Told, Visibility
 from distillnerf_ros.voxels.grid import SparseGrid, gather_rows
-from distillnerf_ros.voxels.paint import Paint
+from distillnerf_ros.voxels.paint import Paint, RayEnds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +49,10 @@ class Field(Protocol):
 
     def proposal_density(self, points_m: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape"]:
         """Largest density in a small neighbourhood, to place samples with; no gradient."""
+        ...
+
+    def sky(self, directions: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape 3"]:
+        """Colour in 0..1 of what lies beyond everything."""
         ...
 
 
@@ -107,7 +111,8 @@ class VoxelField:
     ) -> FieldSample:
         """Density, colour and features; one glance has no view dependence and no time."""
         latent = self.latent(points_m)
-        rgb = torch.sigmoid(self.heads.rgb(latent))
+        hit = torch.ones_like(points_m[..., 0], dtype=torch.bool)
+        rgb = self._painted(torch.sigmoid(self.heads.rgb(latent)), points_m, points_m, hit)
         return FieldSample(self.density(points_m), rgb, self.heads.features(latent))
 
     def density(self, points_m: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape"]:
@@ -168,6 +173,20 @@ class VoxelField:
     def paint(self) -> Paint | None:
         """Colour of surfaces, made when it is first asked for; None where there is no painter."""
         return None if self.painter is None else self.painter(self)
+
+    def sky(self, directions: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape 3"]:
+        """Colour in 0..1 of what lies beyond everything."""
+        latent = self.sky_latent(directions.reshape(-1, 3)).reshape(*directions.shape[:-1], -1)
+        hit = torch.zeros_like(directions[..., 0], dtype=torch.bool)
+        return self._painted(torch.sigmoid(self.heads.rgb(latent)), directions, directions, hit)
+
+    def _painted(self, rgb: Tensor, points_m: Tensor, directions: Tensor, hit: Tensor) -> Tensor:
+        """What the glance's own pixels show there, else the colours given."""
+        if self.paint is None:
+            return rgb
+        ends = RayEnds(points_m.reshape(-1, 3), directions.reshape(-1, 3), hit.reshape(-1))
+        painted, known = self.paint(ends)
+        return torch.where(known.reshape(hit.shape)[..., None], painted.reshape(rgb.shape), rgb)
 
     def sky_latent(self, directions: Float[Tensor, "R 3"]) -> Float[Tensor, "R C"]:
         """Latent of what lies beyond everything, by direction of view."""

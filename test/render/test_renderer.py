@@ -43,6 +43,9 @@ class Analytic:
     def proposal_density(self, points_m):
         return self.formula(points_m).detach()
 
+    def sky(self, directions):
+        return torch.zeros_like(directions)
+
 
 def slab(near_m: float, far_m: float, sigma: float) -> Analytic:
     """Uniform between two planes across ego x."""

@@ -166,6 +166,8 @@ def test_a_moment_can_be_asked_in_the_vehicle_s_frame(scene_field):
     view = torch.tensor([[0.0, 1.0, 0.0]]).expand(3, 3)
     expected = scene_field(placed, view @ pose[:3, :3].T, 0.5).rgb
     torch.testing.assert_close(in_ego(POINTS, view).rgb, expected)
+    torch.testing.assert_close(in_ego.sky(view), scene_field.sky(view @ pose[:3, :3].T))
+    assert torch.equal(scene_field.at(0.5).sky(view), scene_field.sky(view))
 
 
 @torch.no_grad()

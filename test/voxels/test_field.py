@@ -14,6 +14,7 @@ from distillnerf_ros.query.occupancy import (
 from distillnerf_ros.voxels.contraction import Contraction
 from distillnerf_ros.voxels.field import Field, FieldHeads, VoxelField
 from distillnerf_ros.voxels.grid import GridLayout, build_grid
+from distillnerf_ros.voxels.paint import Paint, RayEnds
 
 CPU = torch.device("cpu")
 LAYOUT = GridLayout(Contraction((50.0, 50.0, 6.4), 0.8), (5, 4, 3), 4)
@@ -140,3 +141,21 @@ def test_occupancy_looks_up_cells_it_knows_beforehand_as_it_would_points(field):
     samples = torch.stack([field.density(centers + step) for step in voxel_samples_m(CPU)])
     assert samples.any()
     assert torch.equal(occupancy_density(field, CPU), samples.amax(dim=0))
+
+
+def test_what_the_pictures_showed_is_a_sample_s_colour(field):
+    """Painted where rays of pixels ended, and in the sky they looked at; else of the latents."""
+    cell = POINTS[:1]
+    up, ahead = torch.tensor([[0.1, 0.2, 1.0]]), torch.tensor([[1.0, 0.0, 0.1]])
+    ends = RayEnds(torch.cat([cell, cell]), torch.cat([ahead, up]), torch.tensor([True, False]))
+    seen = torch.tensor([[0.9, 0.1, 0.2], [0.3, 0.4, 0.8]])
+    painted = dataclasses.replace(field, painter=lambda own: Paint.fit(own.grid, ends, seen))
+    points = torch.stack([cell, POINTS[1:2]])
+    colors, plain = painted(points).rgb, field(points).rgb
+    torch.testing.assert_close(colors[0], seen[:1], atol=1e-3, rtol=0)
+    torch.testing.assert_close(colors[1], plain[1])
+    torch.testing.assert_close(painted.sky(7 * up), seen[1:], atol=1e-3, rtol=0)
+    assert torch.equal(painted.sky(ahead), field.sky(ahead))
+    torch.testing.assert_close(
+        field.sky(ahead), torch.sigmoid(field.heads.rgb(field.sky_latent(ahead)))
+    )

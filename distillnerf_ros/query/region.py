@@ -131,31 +131,42 @@ def find_things(
         raise QueryError(f"threshold {threshold}; scores are from 0 to 1, expected one of these")
     if not (scores >= threshold).any():
         return []
-    origin_m = points_m.amin(dim=0) - 1.5 * cell_m  # one empty cell all around
+    reach = max(1, round(NEAR_M / cell_m))
+    origin_m = points_m.amin(dim=0) - (reach + 0.5) * cell_m  # so much is empty all around
     index = ((points_m - origin_m) / cell_m).floor().long()
-    shape = (index.amax(dim=0) + 2).tolist()
+    shape = (index.amax(dim=0) + reach + 1).tolist()
     answers = scores >= threshold
     other = torch.zeros(shape, dtype=torch.bool, device=points_m.device)
     other[tuple(index[scores < threshold - DOUBT].T)] = True
     index, scores = index[answers], scores[answers]
     labels = label_components(index)
-    edges_m = origin_m.new_full((3,), cell_m)
     things = []
     for label in range(int(labels.max()) + 1):
         own = labels == label
-        cells = torch.zeros_like(other)
-        cells[tuple(index[own].T)] = True
-        low, high = Region(origin_m, edges_m, cells).bounds_m
-        near = _grown(cells, round(NEAR_M / cell_m)) & _box_above_ground(cells)
-        region = Region(origin_m, edges_m, near | (_grown(cells, 1) & ~other))
-        things.append(Thing(region, low, high, float(scores[own].max()), int(own.sum())))
+        first, last = index[own].aminmax(dim=0)
+        begin, end = first - reach, last + reach + 1
+        about = tuple(map(slice, begin.tolist(), end.tolist()))
+        cells = torch.zeros_like(other[about])
+        cells[tuple((index[own] - begin).T)] = True
+        near = _grown(cells, reach) & _box_above_ground(cells)
+        kept = near | (_grown(cells, 1) & ~other[about])
+        region = Region(origin_m + begin * cell_m, origin_m.new_full((3,), cell_m), kept)
+        corners = origin_m + first * cell_m, origin_m + (last + 1) * cell_m
+        things.append(Thing(region, *corners, float(scores[own].max()), int(own.sum())))
     return sorted(things, key=lambda thing: -thing.count)
 
 
 def union(things: Sequence[Thing]) -> Region:
     """All that one search found, or some of it; at least one."""
-    cells = torch.stack([thing.region.cells for thing in things]).any(dim=0)
-    return dataclasses.replace(things[0].region, cells=cells)
+    regions = [thing.region for thing in things]
+    cell_m, origin_m = regions[0].cell_m, torch.stack([r.origin_m for r in regions]).amin(dim=0)
+    begins = [((r.origin_m - origin_m) / cell_m).round().long() for r in regions]
+    ends = [b + b.new_tensor(r.cells.shape) for b, r in zip(begins, regions, strict=True)]
+    shape = torch.stack(ends).amax(dim=0).tolist()
+    cells = torch.zeros(shape, dtype=torch.bool, device=origin_m.device)
+    for begin, end, region in zip(begins, ends, regions, strict=True):
+        cells[tuple(map(slice, begin.tolist(), end.tolist()))] |= region.cells
+    return Region(origin_m, cell_m, cells)
 
 
 def _grown(cells: Bool[Tensor, "X Y Z"], reach: int) -> Bool[Tensor, "X Y Z"]:

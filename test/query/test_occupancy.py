@@ -30,6 +30,9 @@ class Formula:
     def __call__(self, points_m, directions=None, time=None):
         raise AssertionError("occupancy asks for density alone")
 
+    def sky(self, directions):
+        raise AssertionError("nor for the sky")
+
 
 def test_centres_span_the_range_of_occ3d():
     centers = voxel_centers_m(CPU)

@@ -25,7 +25,7 @@ def test_components_and_towers_share_one_space(tower: TextTower) -> None:
     with torch.no_grad():
         features = dense(torch.rand(1, 3, 64, 112))
     assert features.shape == (1, tower.width, 8, 14)
-    assert pca.explained > 0.95
+    assert pca.explained > 0.9
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,9 @@ class HalfSpace:
     def proposal_density(self, points_m: torch.Tensor) -> torch.Tensor:
         return self.density(points_m).detach()
 
+    def sky(self, directions: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(directions)
+
 
 def forward_rays(count: int) -> Rays:
     return Rays(torch.zeros(count, 3), torch.tensor([[1.0, 0.0, 0.0]]).expand(count, 3))

@@ -21,7 +21,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "distillnerf_ros.data.check",
         "draw lidar and camera frusta over the images: calibration for the eye",
     ),
-    "query": ("distillnerf_ros.demo.query", "ask one glance of a nuScenes folder, without ROS"),
+    "query": (
+        "distillnerf_ros.demo.query",
+        "ask one glance of a nuScenes folder, or a fitted scene, without ROS",
+    ),
     "edit": (
         "distillnerf_ros.demo.edit",
         "take away, keep alone, recolour, move or copy things of a field",

@@ -109,7 +109,7 @@ def two_balls() -> Balls:
         torch.tensor([[10.5, 0.0, 1.6], [0.0, 10.5, 1.6]]),
         torch.tensor([2.0, 2.0]),
         torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
-        torch.tensor([[1.0, 0.0], [0.0, 1.0]]),
+        torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
     )
 
 

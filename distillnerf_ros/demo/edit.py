@@ -14,7 +14,12 @@ from distillnerf_ros.demo import canvas
 from distillnerf_ros.demo.glance import add_glance_arguments
 from distillnerf_ros.demo.overview import TILE_PX, tile_rows
 from distillnerf_ros.demo.snapshot import Picture
-from distillnerf_ros.demo.subject import Subject, glance_subject, scene_subject
+from distillnerf_ros.demo.subject import (
+    Subject,
+    add_fit_arguments,
+    glance_subject,
+    scene_subject,
+)
 from distillnerf_ros.errors import ConfigError, QueryError
 from distillnerf_ros.pipeline import IMAGE_THRESHOLD
 from distillnerf_ros.query import edit
@@ -38,11 +43,7 @@ CHOSEN_COLOR = (1.0, 0.0, 1.0)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``distillnerf edit``."""
     add_glance_arguments(parser)
-    fitted = parser.add_argument_group("a fitted scene instead of the model's glance")
-    fitted.add_argument(
-        "--fit", type=Path, metavar="O", help="folder of 'distillnerf scene --out'"
-    )
-    fitted.add_argument("--features", type=Path, metavar="DIR", help="what it was fitted with")
+    add_fit_arguments(parser)
     which = parser.add_argument_group("which part").add_mutually_exclusive_group(required=True)
     which.add_argument("--prompt", metavar="TEXT", help="what answers to a text")
     which.add_argument(
@@ -118,7 +119,7 @@ def choose(args: argparse.Namespace, subject: Subject, seen: Rendered) -> list[T
     points, features = subject.cells()
     if args.prompt is not None:
         limit = DEFAULT_THRESHOLD if limit is None else limit
-        scores = relevancy(features, [args.prompt])[:, 0]
+        scores = relevancy(features, [args.prompt], None)[:, 0]
     else:
         limit = IMAGE_THRESHOLD if limit is None else limit
         place, asked = looked_at(args.patch or args.click, subject, seen)

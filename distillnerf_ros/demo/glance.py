@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from distillnerf_ros.cameras import CameraRig
 from distillnerf_ros.data import nuscenes
@@ -96,30 +97,54 @@ def snapshot(glance: Glance, queries: Sequence[str] = ()) -> Snapshot:
         glance: the encoded keyframe.
         queries: what glows in the heat pictures; none = no heat.
     """
-    rendered, rig = glance.rendered, glance.rig
-    heat = glance.pipeline.relevancy_image(rendered, queries).cpu().numpy() if queries else None
-    colors = feature_colors(glance.pipeline, rendered.features)
-    views = tuple(
+    pipeline, rendered = glance.pipeline, glance.rendered
+    heat = pipeline.relevancy_image(rendered, queries) if queries else None
+    try:
+        std = pipeline.semantics.pca.std
+    except QueryError:  # untrained features have no scale of their own
+        std = torch.ones(3) / _FEATURE_STD
+    occupancy = pipeline.occupancy(glance.field)
+    views = camera_views(glance.rig, rendered, feature_colors(rendered.features, std), heat)
+    return Snapshot(0, views, voxels_of(occupancy), _seen(occupancy))
+
+
+def camera_views(
+    rig: CameraRig,
+    rendered: Rendered,
+    features: np.ndarray | None,
+    heat: Float[torch.Tensor, "N h w"] | None,
+) -> tuple[CameraView, ...]:
+    """What each camera saw and what is rendered for it.
+
+    Args:
+        rig: the cameras.
+        rendered: what they see of a field.
+        features: (N, h, w, 3) of ``feature_colors``; None where there are none.
+        heat: what glows, NaN where nothing is hit; None = nothing is asked.
+    """
+    return tuple(
         CameraView(
             name,
             picture=_bytes(rig.images[index].permute(1, 2, 0)),
             rgb=_bytes(rendered.rgb[index].permute(1, 2, 0)),
             depth_m=rendered.depth_m[index].cpu().numpy(),
-            features=colors[index],
-            heat=None if heat is None else heat[index],
+            features=None if features is None else features[index],
+            heat=None if heat is None else heat[index].cpu().numpy(),
         )
         for index, name in enumerate(rig.names)
     )
-    occupancy = glance.pipeline.occupancy(glance.field)
-    return Snapshot(0, views, voxels_of(occupancy), _seen(occupancy))
 
 
-def feature_colors(pipeline: Pipeline, features: torch.Tensor) -> np.ndarray:
-    """(N, h, w, 3) the first three components as colours, the same for every camera."""
-    try:
-        span = _FEATURE_STD * pipeline.semantics.pca.std[:3]
-    except QueryError:  # untrained features have no scale of their own
-        span = torch.ones(3)
+def feature_colors(
+    features: Float[torch.Tensor, "N C h w"], std: Float[torch.Tensor, " S"]
+) -> np.ndarray:
+    """(N, h, w, 3) the first three components as colours, the same for every camera.
+
+    Args:
+        features: in components.
+        std: standard deviation of each.
+    """
+    span = _FEATURE_STD * std[:3]
     scaled = features[:, :3] / (2 * span.to(features)[:, None, None]) + 0.5
     return _bytes(scaled.permute(0, 2, 3, 1))
 

@@ -19,7 +19,7 @@ from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.query.occupancy import GRID_ORIGIN_M, GRID_SHAPE, VOXEL_M
 from distillnerf_ros.query.region import occupied_cells
 from distillnerf_ros.query.semantics import Semantics
-from distillnerf_ros.query.text import embed_prompts
+from distillnerf_ros.query.text import embed_prompts, relevancy_in_pca
 from distillnerf_ros.render.picture import render_field
 from distillnerf_ros.render.renderer import Rendered, march_edges
 from distillnerf_ros.scene.features import description_of, name_of
@@ -40,7 +40,10 @@ SCENE_CELL_M = 0.2
 _SCENE_SAMPLES = 32
 """Per ray; 64 take twice as long for 0.1 dB."""
 
-Relevancy = Callable[[Float[Tensor, "P C"], Sequence[str]], Float[Tensor, "P Q"]]
+Relevancy = Callable[
+    [Float[Tensor, "*shape C"], Sequence[str], Sequence[str] | None], Float[Tensor, "*shape Q"]
+]
+"""Scores, 0..1, of features for texts, weighed against phrases (None = the canonical ones)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Subject:
         hit_opacity: share of a ray from which on it has hit something.
         cell_m: edge of the cells that are searched.
         cells: centres (P, 3) of the cells that hold something, and their features (P, C).
-        relevancy: scores of features for texts; None where there are no features.
+        relevancy: how to ask with texts; None where there are no features.
         semantics: what the features mean; None where there are none.
     """
 
@@ -90,6 +93,17 @@ class Subject:
                 "scene was fitted with (distillnerf scene --features), or choose with --box"
             )
         return self.relevancy, self.semantics
+
+
+def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that put a fitted scene in the place of the model's glance."""
+    fitted = parser.add_argument_group("a fitted scene instead of the model's glance")
+    fitted.add_argument(
+        "--fit", type=Path, metavar="O", help="folder of 'distillnerf scene --out O'"
+    )
+    fitted.add_argument(
+        "--features", type=Path, metavar="DIR", help="what it was fitted with, to ask it"
+    )
 
 
 def glance_subject(args: argparse.Namespace) -> Subject:
@@ -182,7 +196,9 @@ def _semantics(folder: Path, learned: str) -> Semantics:
 
 
 def _relevancy(semantics: Semantics) -> Relevancy:
-    def relevancy(features: Tensor, prompts: Sequence[str]) -> Tensor:
+    def relevancy(
+        features: Tensor, prompts: Sequence[str], negatives: Sequence[str] | None
+    ) -> Tensor:
         if not semantics.has_texts:
             raise QueryError(
                 f"these features are of {semantics.clip!r}, which knows no texts; choose with "
@@ -190,7 +206,11 @@ def _relevancy(semantics: Semantics) -> Relevancy:
             )
         tower = TextTower(semantics.clip)
         semantics.require(tower)
-        return semantics.relevancy(features, embed_prompts(tower, list(prompts)))
+        asked = embed_prompts(tower, list(prompts))
+        if not negatives:
+            return semantics.relevancy(features, asked)
+        weighed = embed_prompts(tower, list(negatives))
+        return relevancy_in_pca(features, semantics.pca, asked, weighed)
 
     return relevancy
 

@@ -2,12 +2,41 @@
 
 import numpy as np
 import pytest
+import torch
 
+from distillnerf_ros.config import RenderConfig
 from distillnerf_ros.demo.snapshot import CameraView, Snapshot, Voxels
+from distillnerf_ros.demo.subject import Subject
+from distillnerf_ros.query.region import occupied_cells
+from distillnerf_ros.query.semantics import Semantics
+from distillnerf_ros.render.renderer import march_edges
 from distillnerf_ros.taxonomy import OCC3D_CLASSES
+from distillnerf_ros.teachers.pca import Pca
 
 CAR = OCC3D_CLASSES.index("car")
 ROAD = OCC3D_CLASSES.index("driveable surface")
+
+
+@pytest.fixture
+def balls_subject(two_balls, make_rig) -> Subject:
+    """Two balls that answer to their names, as something to ask and to edit."""
+    words = ["a red ball", "a green ball"]
+    low, high = torch.tensor([-16.0, -16.0, -2.0]), torch.tensor([16.0, 16.0, 6.0])
+    points = occupied_cells(two_balls, low, high, 0.5)
+    pca = Pca(torch.zeros(3), torch.eye(3), torch.ones(3), 1.0)
+    return Subject(
+        name="two balls",
+        field=two_balls,
+        rig=make_rig(size=(16, 32), count=4),
+        file_sizes=((320, 640),) * 4,
+        edges_m=march_edges(RenderConfig(far_m=60.0, coarse_samples=128), 0.8, 50.0),
+        samples=24,
+        hit_opacity=0.5,
+        cell_m=0.5,
+        cells=lambda: (points, two_balls(points).features),
+        relevancy=lambda features, prompts, _: features[..., [words.index(p) for p in prompts]],
+        semantics=Semantics.without_texts("t", pca),
+    )
 
 
 @pytest.fixture

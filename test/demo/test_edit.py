@@ -1,47 +1,22 @@
 """The verb: what is chosen, what is done to it, and what is refused, with two balls."""
 
 import argparse
+import dataclasses
 import json
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from distillnerf_ros.config import RenderConfig
 from distillnerf_ros.demo import edit
 from distillnerf_ros.demo.overview import GAP_PX, LABEL_PX, TILE_PX
-from distillnerf_ros.demo.subject import Subject
 from distillnerf_ros.errors import ConfigError, QueryError
-from distillnerf_ros.query.region import occupied_cells
-from distillnerf_ros.query.semantics import Semantics
-from distillnerf_ros.render.renderer import march_edges
-from distillnerf_ros.teachers.pca import Pca
-
-LOW, HIGH = torch.tensor([-16.0, -16.0, -2.0]), torch.tensor([16.0, 16.0, 6.0])
-WORDS = ["a red ball", "a green ball"]
 
 
 @pytest.fixture
-def street(two_balls, make_rig, monkeypatch, tmp_path):
+def street(balls_subject, monkeypatch, tmp_path):
     """Runs the verb where two balls are all there is; gives its picture and its JSON."""
-    points = occupied_cells(two_balls, LOW, HIGH, 0.5)
-    rig = make_rig(size=(16, 32), count=4)
-    pca = Pca(torch.zeros(2), torch.eye(2), torch.ones(2), 1.0)
-    subject = Subject(
-        name="two balls",
-        field=two_balls,
-        rig=rig,
-        file_sizes=((320, 640),) * 4,
-        edges_m=march_edges(RenderConfig(far_m=60.0, coarse_samples=128), 0.8, 50.0),
-        samples=24,
-        hit_opacity=0.5,
-        cell_m=0.5,
-        cells=lambda: (points, two_balls(points).features),
-        relevancy=lambda features, prompts: features[:, [WORDS.index(p) for p in prompts]],
-        semantics=Semantics.without_texts("t", pca),
-    )
-    monkeypatch.setattr(edit, "glance_subject", lambda args: subject)
+    monkeypatch.setattr(edit, "glance_subject", lambda args: balls_subject)
     parser = argparse.ArgumentParser()
     edit.add_arguments(parser)
 
@@ -132,9 +107,8 @@ def test_what_points_nowhere_is_said(street, words, said):
         street(*words, "--delete")
 
 
-def test_what_nothing_answers_says_how_near_it_was(street, monkeypatch, two_balls):
-    dim = edit.glance_subject(None)
-    low = dim.__class__(**(vars(dim) | {"relevancy": lambda f, p: f[:, :1] * 0.3}))
+def test_what_nothing_answers_says_how_near_it_was(street, balls_subject, monkeypatch):
+    low = dataclasses.replace(balls_subject, relevancy=lambda f, p, n: f[:, :1] * 0.3)
     monkeypatch.setattr(edit, "glance_subject", lambda args: low)
     with pytest.raises(
         QueryError, match=r"nothing reaches 0\.5, the best is 0\.30; .*--threshold"

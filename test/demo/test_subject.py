@@ -15,6 +15,7 @@ from distillnerf_ros.demo.subject import glance_subject, scene_subject
 from distillnerf_ros.errors import CheckpointError, QueryError
 from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.query.semantics import Semantics
+from distillnerf_ros.query.text import relevancy_in_pca
 from distillnerf_ros.scene import features
 from distillnerf_ros.scene.config import SceneConfig
 from distillnerf_ros.scene.field import SceneField
@@ -115,7 +116,7 @@ def test_a_glance_is_asked_as_the_pipeline_is(arguments):
     torch.testing.assert_close(seen, found)
     relevancy, _ = subject.asked()
     torch.testing.assert_close(
-        relevancy(seen[:50], ["a road"]), pipeline.relevancy(found[:50], ["a road"])
+        relevancy(seen[:50], ["a road"], None), pipeline.relevancy(found[:50], ["a road"])
     )
 
 
@@ -137,11 +138,14 @@ def test_a_fitted_scene_is_asked_in_its_own_features(arguments, fit, learned):
     relevancy, semantics = subject.asked()
     point = torch.tensor([[1.0, 2.0, 0.5]])
     seen = subject.field(point).features
-    scores = relevancy(seen, ["a car", "a tree"])
+    scores = relevancy(seen, ["a car", "a tree"], None)
     assert scores.shape == (1, 2)
     pipeline = Pipeline.load("tiny", "cpu")
+    asked, weighed = pipeline.embed(["a car", "a tree"]), pipeline.embed(["grass"])
+    torch.testing.assert_close(scores, semantics.relevancy(seen, asked))
     torch.testing.assert_close(
-        scores, semantics.relevancy(seen, pipeline.embed(["a car", "a tree"]))
+        relevancy(seen, ["a car", "a tree"], ["grass"]),
+        relevancy_in_pca(seen, semantics.pca, asked, weighed),
     )
 
 

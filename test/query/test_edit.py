@@ -118,7 +118,7 @@ def test_where_two_things_overlap_they_mix_by_density(two_balls):
     sample = field(GREEN[None])
     torch.testing.assert_close(sample.density, torch.tensor([2000.0]))
     torch.testing.assert_close(sample.rgb, torch.tensor([[0.5, 0.5, 0.0]]))
-    torch.testing.assert_close(sample.features, torch.tensor([[0.5, 0.5]]))
+    torch.testing.assert_close(sample.features, torch.tensor([[0.5, 0.5, 0.0]]))
     torch.testing.assert_close(field.density(GREEN[None]), sample.density)
     assert field.proposal_density(GREEN[None]) >= sample.density
     assert field(RED[None]).density == 0

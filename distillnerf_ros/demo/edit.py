@@ -36,6 +36,7 @@ EXAMPLE = (
     'distillnerf edit --dataroot /data/nuscenes --prompt "a yellow car" --recolor 0.2 0.4 1 '
     "--out edit.png"
 )
+MOST_LISTED = 12
 CHOSEN_COLOR = (1.0, 0.0, 1.0)
 """What is chosen is drawn in it."""
 
@@ -243,8 +244,10 @@ def figures(thing: Thing) -> dict[str, object]:
 def table(things: Sequence[Thing]) -> str:
     """The things as a text table."""
     lines = [f"{'middle, m (ahead, left, up)':<30}{'size, m':<22}{'score':>6}{'cells':>7}"]
-    for thing in things:
+    for thing in things[:MOST_LISTED]:
         middle, size = ((thing.low_m + thing.high_m) / 2).tolist(), thing.high_m - thing.low_m
         at, edges = ("  ".join(f"{x:.1f}" for x in v) for v in (middle, size.tolist()))
         lines.append(f"{at:<30}{edges:<22}{thing.score:>6.2f}{thing.count:>7}")
+    if len(things) > MOST_LISTED:
+        lines.append(f"and {len(things) - MOST_LISTED} smaller ones")
     return "\n".join(lines)

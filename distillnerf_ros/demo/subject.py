@@ -58,6 +58,7 @@ class Subject:
         edges_m: of the first pass of rendering.
         samples: per ray in the second pass.
         hit_opacity: share of a ray from which on it has hit something.
+        at_surface: whether colours are known where rays end alone.
         cell_m: edge of the cells that are searched.
         cells: centres (P, 3) of the cells that hold something, and their features (P, C).
         relevancy: how to ask with texts; None where there are no features.
@@ -71,6 +72,7 @@ class Subject:
     edges_m: Tensor
     samples: int
     hit_opacity: float
+    at_surface: bool
     cell_m: float
     cells: Callable[[], tuple[Tensor, Tensor]]
     relevancy: Relevancy | None
@@ -78,8 +80,15 @@ class Subject:
 
     def render(self, field: Field) -> Rendered:
         """What the cameras see of the field, or of what was made of it."""
-        size = self.rig.image_size
-        return render_field(field, self.rig, size, self.edges_m, self.samples, self.hit_opacity)
+        return render_field(
+            field,
+            self.rig,
+            self.rig.image_size,
+            self.edges_m,
+            self.samples,
+            self.hit_opacity,
+            self.at_surface,
+        )
 
     def asked(self) -> tuple[Relevancy, Semantics]:
         """How to ask.
@@ -130,6 +139,7 @@ def glance_subject(args: argparse.Namespace) -> Subject:
         edges_m=pipeline.model.edges_m,
         samples=render.fine_samples,
         hit_opacity=render.hit_opacity,
+        at_surface=True,
         cell_m=VOXEL_M,
         cells=cells,
         relevancy=pipeline.relevancy,
@@ -171,6 +181,7 @@ def scene_subject(args: argparse.Namespace) -> Subject:
         edges_m=march_edges(render, config.alpha, config.inner_m[0]),
         samples=_SCENE_SAMPLES,
         hit_opacity=HIT_OPACITY,
+        at_surface=False,
         cell_m=SCENE_CELL_M,
         cells=cells,
         relevancy=None if semantics is None else _relevancy(semantics),

@@ -32,6 +32,7 @@ def balls_subject(two_balls, make_rig) -> Subject:
         edges_m=march_edges(RenderConfig(far_m=60.0, coarse_samples=128), 0.8, 50.0),
         samples=24,
         hit_opacity=0.5,
+        at_surface=False,
         cell_m=0.5,
         cells=lambda: (points, two_balls(points).features),
         relevancy=lambda features, prompts, _: features[..., [words.index(p) for p in prompts]],

@@ -36,8 +36,8 @@ def pose(degrees: float, x_m: float = 0.0) -> torch.Tensor:
 
 def centre(field: Field, rig, camera: int):
     """Depth and colour in the middle of a camera's picture."""
-    seen = render_field(field, rig, rig.image_size, EDGES, 64, 0.5)
-    return seen.depth_m[camera, 16, 32].item(), seen.rgb[camera, :, 16, 32].tolist()
+    seen = render_field(field, rig.select(torch.tensor([camera])), (33, 65), EDGES, 64, 0.5)
+    return seen.depth_m[0, 16, 32].item(), seen.rgb[0, :, 16, 32].tolist()
 
 
 @pytest.fixture

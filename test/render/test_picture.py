@@ -35,6 +35,19 @@ def test_a_ball_is_as_deep_as_its_near_side_and_has_its_colour_and_feature(make_
         assert (seen.features[camera] == 0).all()
 
 
+def test_at_the_surface_there_is_no_mixing(make_rig, two_balls):
+    """Of mist that hides more than half, the colour is the ball's; of less, the sky's."""
+    rig = make_rig(size=(9, 17), count=1)
+    for sigma, red, blue in ((0.4, 1.0, 0.0), (0.1, 0.0, 1.0)):
+        mist = dataclasses.replace(two_balls, sigma=sigma)
+        seen = render_field(mist, rig, rig.image_size, EDGES, 64, 0.5, at_surface=True)
+        along = render_field(mist, rig, rig.image_size, EDGES, 64, 0.5)
+        torch.testing.assert_close(seen.rgb[0, :, 4, 8], torch.tensor([red, 0.0, blue]))
+        torch.testing.assert_close(seen.features[0, :, 4, 8], torch.tensor([red, 0.0, 0.0]))
+        torch.testing.assert_close(seen.depth_m, along.depth_m, equal_nan=True)
+        torch.testing.assert_close(seen.opacity, along.opacity)
+
+
 def test_it_sees_what_the_renderer_sees_of_mist(make_rig, two_balls):
     """Half a ball's opacity, composited in two ways."""
     mist = dataclasses.replace(two_balls, sigma=0.2)

@@ -37,6 +37,7 @@ EXAMPLE = (
     "--out edit.png"
 )
 MOST_LISTED = 12
+"""Lines of the table."""
 CHOSEN_COLOR = (1.0, 0.0, 1.0)
 """What is chosen is drawn in it."""
 
@@ -113,7 +114,7 @@ def choose(args: argparse.Namespace, subject: Subject, seen: Rendered) -> list[T
         QueryError: nothing answers, or the arguments point nowhere.
     """
     if args.box is not None:
-        low, high = torch.tensor(args.box[:3]), torch.tensor(args.box[3:])
+        low, high = subject.rig.images.new_tensor(args.box).split(3)
         return [Thing(Region.box(low, high), low, high, 1.0, 1)]
     relevancy, semantics = subject.asked()
     near, limit = args.near, args.threshold
@@ -186,8 +187,10 @@ def edited(args: argparse.Namespace, field: Field, region: Region) -> Edited:
     """The field after what the arguments ask for.
 
     Raises:
-        ConfigError: a colour outside 0..1.
+        ConfigError: a colour outside 0..1, or a turn of what is not put anywhere.
     """
+    if args.turn and not (args.move or args.copy):
+        raise ConfigError("--turn is for what is put somewhere: give --move 0 0 0 or --copy, too")
     if args.delete:
         return edit.deleted(field, region)
     if args.extract:
@@ -205,9 +208,9 @@ def turned(region: Region, degrees: float, by_m: Sequence[float]) -> Float[Tenso
     low, high = region.bounds_m
     middle = (low + high) / 2
     sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
-    pose = torch.eye(4)
-    pose[:2, :2] = torch.tensor([[cosine, -sine], [sine, cosine]])
-    pose[:3, 3] = middle - pose[:3, :3] @ middle + torch.tensor(by_m)
+    pose = torch.eye(4, device=middle.device)
+    pose[:2, :2] = middle.new_tensor([[cosine, -sine], [sine, cosine]])
+    pose[:3, 3] = middle - pose[:3, :3] @ middle + middle.new_tensor(by_m)
     return pose
 
 

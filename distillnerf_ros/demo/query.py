@@ -90,7 +90,7 @@ def ask_scene(args: argparse.Namespace) -> tuple[str, Hits, Snapshot]:
     points, features = subject.cells()
     threshold = DEFAULT_THRESHOLD if args.threshold is None else args.threshold
     scores = relevancy(features, args.prompts, args.negatives)
-    sure = torch.ones(len(points))
+    sure = torch.ones_like(points[:, 0])
     hits = gather_hits(tuple(args.prompts), points, scores, sure, threshold)
     seen = subject.render(subject.field)
     best = relevancy(seen.features.permute(0, 2, 3, 1), args.prompts, args.negatives).amax(dim=-1)

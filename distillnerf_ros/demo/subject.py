@@ -14,6 +14,7 @@ from distillnerf_ros.config import RenderConfig
 from distillnerf_ros.data import nuscenes
 from distillnerf_ros.data.nuscenes import NuScenes
 from distillnerf_ros.demo.glance import choose_keyframe
+from distillnerf_ros.device import resolve_device
 from distillnerf_ros.errors import CheckpointError, QueryError
 from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.query.occupancy import GRID_ORIGIN_M, GRID_SHAPE, VOXEL_M
@@ -121,6 +122,7 @@ def glance_subject(args: argparse.Namespace) -> Subject:
     Raises:
         CheckpointError: the weights cannot be loaded.
         DatasetError: the data set, scene or keyframe is not there.
+        QueryError: the weights carry no features to ask.
     """
     pipeline = Pipeline.load(args.weights, args.device)
     nusc, scene, sample = choose_keyframe(args)
@@ -152,25 +154,32 @@ def scene_subject(args: argparse.Namespace) -> Subject:
 
     Raises:
         CheckpointError: the fit cannot be read, is of another scene, or learned other features.
+        ConfigError: the device is unknown or not there.
         DatasetError: the data set, scene or keyframe is not there, or no features are.
     """
-    path = args.fit / STATE_FILE
+    path, device = args.fit / STATE_FILE, resolve_device(args.device)
     said, _ = read_tensors(path)
     nusc, scene, sample = choose_keyframe(args, said["scene"])
+    if scene["name"] != said["scene"]:
+        raise CheckpointError(
+            f"{path} was fitted to {said['scene']}, asked for is {scene['name']}; leave out "
+            "--scene, or give the folder of that scene's fit"
+        )
     scene_from_map, begin_us = scene_frame(nusc, scene)
     record = nuscenes.reference_record(nusc, sample)
-    pose = torch.from_numpy(scene_from_map @ nuscenes.map_from_ego(nusc, record)).float()
-    moment = load_field(path).at((record["timestamp"] - begin_us) * 1e-6).seen_from(pose)
-    semantics = None if args.features is None else _semantics(args.features, said["features"])
-    config = moment.scene.config
-    low = torch.tensor(GRID_ORIGIN_M)
-    rig = nuscenes.load_glance(nusc, sample, SCENE_SIZE_PX).present()
-    render = RenderConfig()
+    low = torch.tensor(GRID_ORIGIN_M, device=device)
+    high = low + low.new_tensor(GRID_SHAPE) * VOXEL_M
+    pose = torch.from_numpy(scene_from_map @ nuscenes.map_from_ego(nusc, record))
+    scene_field = load_field(path).to(device)
+    moment = scene_field.at((record["timestamp"] - begin_us) * 1e-6).seen_from(pose.to(low))
+    semantics = None
+    if args.features is not None:
+        semantics = _semantics(args.features, said.get("features", "")).to(device)
+    rig = nuscenes.load_glance(nusc, sample, SCENE_SIZE_PX).present().to(device)
+    config = scene_field.config
 
     def cells() -> tuple[Tensor, Tensor]:
-        points = occupied_cells(
-            moment, low, low + torch.tensor(GRID_SHAPE) * VOXEL_M, SCENE_CELL_M
-        )
+        points = occupied_cells(moment, low, high, SCENE_CELL_M)
         return points, _features(moment, points)
 
     return Subject(
@@ -178,7 +187,7 @@ def scene_subject(args: argparse.Namespace) -> Subject:
         field=moment,
         rig=rig,
         file_sizes=_file_sizes(nusc, sample, rig),
-        edges_m=march_edges(render, config.alpha, config.inner_m[0]),
+        edges_m=march_edges(RenderConfig(), config.alpha, config.inner_m[0]).to(device),
         samples=_SCENE_SAMPLES,
         hit_opacity=HIT_OPACITY,
         at_surface=False,
@@ -217,10 +226,10 @@ def _relevancy(semantics: Semantics) -> Relevancy:
             )
         tower = TextTower(semantics.clip)
         semantics.require(tower)
-        asked = embed_prompts(tower, list(prompts))
+        asked = embed_prompts(tower, list(prompts)).to(features)
         if not negatives:
             return semantics.relevancy(features, asked)
-        weighed = embed_prompts(tower, list(negatives))
+        weighed = embed_prompts(tower, list(negatives)).to(features)
         return relevancy_in_pca(features, semantics.pca, asked, weighed)
 
     return relevancy

@@ -121,6 +121,11 @@ def test_a_colour_that_is_none_is_refused(street):
         street("--prompt", "a red ball", "--recolor", 255, 0, 0)
 
 
+def test_a_turn_of_what_stays_is_refused(street):
+    with pytest.raises(ConfigError, match="--move 0 0 0"):
+        street("--prompt", "a red ball", "--delete", "--turn", 90)
+
+
 def test_one_part_and_one_deed_are_asked_for(capsys):
     parser = argparse.ArgumentParser()
     edit.add_arguments(parser)

@@ -11,6 +11,7 @@ import torch
 from distillnerf_ros.cameras import CAMERA_NAMES
 from distillnerf_ros.data.tables import SceneTables, write_tables
 from distillnerf_ros.demo import edit
+from distillnerf_ros.demo import subject as subject_module
 from distillnerf_ros.demo.subject import glance_subject, scene_subject
 from distillnerf_ros.errors import CheckpointError, QueryError
 from distillnerf_ros.pipeline import Pipeline
@@ -159,3 +160,10 @@ def test_features_that_the_scene_was_not_fitted_with_are_refused(arguments, fit,
 def test_a_folder_without_a_fit_is_refused(arguments, tmp_path):
     with pytest.raises(CheckpointError, match=r"scene\.safetensors"):
         scene_subject(arguments("--fit", tmp_path))
+
+
+def test_a_fit_of_another_scene_is_refused(arguments, fit, monkeypatch):
+    nusc_scene = {"name": "scene-0004"}
+    monkeypatch.setattr(subject_module, "choose_keyframe", lambda *_: (None, nusc_scene, ""))
+    with pytest.raises(CheckpointError, match="was fitted to scene-0003, asked for is scene-0004"):
+        scene_subject(arguments("--fit", fit, "--scene", "scene-0004"))

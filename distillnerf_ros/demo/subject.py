@@ -1,4 +1,4 @@
-"""What ``distillnerf edit`` works on: a glance's field, or a fitted scene at a keyframe."""
+"""What `query` and `edit` work on: a glance's field, or a fitted scene at a keyframe."""
 
 import argparse
 import dataclasses

@@ -69,6 +69,9 @@ def save_checkpoint(
         model: the network.
         semantics: meaning of the features, or None.
         dtype: number format of the weights on disk; float16 halves the file.
+
+    Raises:
+        CheckpointError: the file cannot be written.
     """
     from safetensors.torch import save_file
 

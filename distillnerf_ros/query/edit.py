@@ -53,12 +53,12 @@ class Edited:
             return FieldSample(kept, rgb, sample.features)
         old = self._old(points_m)
         turned = None if directions is None else directions @ self.new_from_old[:3, :3]
-        put = self.field(old, turned, time)
-        added = put.density * self.region.holds(old)
+        put, there = self.field(old, turned, time), self.region.holds(old)
+        added = put.density * there
         share = (added / (kept + added).clamp(min=1e-9))[..., None]
         return FieldSample(
             kept + added,
-            rgb.lerp(self._colored(put.rgb, self.region.holds(old)), share),
+            rgb.lerp(self._colored(put.rgb, there), share),
             sample.features.lerp(put.features, share),
         )
 

@@ -126,7 +126,11 @@ def parts_folder(
 
 
 def write_json(path: Path, content: Figures | list[Figures]) -> None:
-    """Write figures whole or not at all; NaN becomes null, which JSON can say."""
+    """Write figures whole or not at all; NaN becomes null, which JSON can say.
+
+    Raises:
+        ConfigError: they cannot be written.
+    """
     with whole_file(path, ConfigError) as part:
         part.write_text(json.dumps(_finite(content), indent=1) + "\n")
 

@@ -104,7 +104,11 @@ class SceneScores:
     ranked_true: np.ndarray
 
     def save(self, path: Path) -> None:
-        """Write the part whole or not at all."""
+        """Write the part whole or not at all.
+
+        Raises:
+            ConfigError: it cannot be written.
+        """
         with whole_file(path, ConfigError) as part, part.open("wb") as file:
             np.savez_compressed(file, **dataclasses.asdict(self))
 

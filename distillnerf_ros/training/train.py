@@ -88,19 +88,12 @@ def _keep(
     """Write state and weights; returns the averaged model.
 
     Raises:
-        TrainingError: they cannot be written; the last ones are still there.
+        TrainingError: the state cannot be written; the last one is still there.
+        CheckpointError: the same of the weights.
     """
-    from safetensors import SafetensorError
-
     model = trainer.averaged_model()
-    try:
-        trainer.save_state(out / "state.safetensors")
-        save_checkpoint(out / "weights.safetensors", model, semantics, dtype)
-    except (OSError, SafetensorError) as error:
-        raise TrainingError(
-            f"the state in {out} cannot be written ({error}); make room on the disk and run the "
-            "same command again: it goes on from the last state"
-        ) from error
+    trainer.save_state(out / "state.safetensors")
+    save_checkpoint(out / "weights.safetensors", model, semantics, dtype)
     return model
 
 

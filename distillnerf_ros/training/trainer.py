@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from distillnerf_ros.errors import TrainingError
-from distillnerf_ros.files import whole_file
+from distillnerf_ros.files import AGAIN, whole_file
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.training.augment import augment, disguised
 from distillnerf_ros.training.distributed import Processes, RunningStatistics
@@ -124,7 +124,11 @@ class Trainer:
         return copy.eval()
 
     def save_state(self, path: Path) -> None:
-        """Write everything that resuming needs, whole or not at all."""
+        """Write everything that resuming needs, whole or not at all.
+
+        Raises:
+            TrainingError: it cannot be written.
+        """
         from safetensors.torch import save_file
 
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
@@ -133,7 +137,8 @@ class Trainer:
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"adam.{key}.{name}"] = torch.as_tensor(value)
         contiguous = {k: v.detach().contiguous().cpu().clone() for k, v in tensors.items()}
-        with whole_file(path, TrainingError) as part:
+        advice = f"{AGAIN}: it goes on from the last state"
+        with whole_file(path, TrainingError, advice) as part:
             save_file(contiguous, part, {"step": str(self.step)})
 
     def load_state(self, path: Path) -> None:

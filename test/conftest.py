@@ -2,12 +2,14 @@
 
 import dataclasses
 import os
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
 import torch
+from pretend_gpu import DEVICE, PretendGpu  # before any gradient: PyTorch counts devices then
 
 from distillnerf_ros.cameras import CAMERA_NAMES, CameraRig
 from distillnerf_ros.config import BackboneConfig, FeatureConfig, ModelConfig, VoxelConfig, tiny
@@ -119,3 +121,20 @@ def two_balls() -> Balls:
 @pytest.fixture(autouse=True)
 def _same_numbers_each_time() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
+    """A device that is not the CPU, and the one that every verb finds."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("distillnerf_ros.") and hasattr(module, "resolve_device"):
+            monkeypatch.setattr(module, "resolve_device", lambda name: DEVICE)
+    with PretendGpu():
+        yield DEVICE
+
+
+@pytest.fixture(params=["cpu", "gpu"])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Who asks for it is tested twice: on the CPU, and on a device that is not."""
+    on_gpu = request.param == "gpu"
+    return request.getfixturevalue("gpu") if on_gpu else torch.device("cpu")

@@ -1,12 +1,12 @@
 """What a forward pass costs, and what it must not do."""
 
 import dataclasses
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
+from host_waits import HostWaits
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -21,9 +21,6 @@ from distillnerf_ros.voxels import paint as paint_page
 from distillnerf_ros.voxels.contraction import Contraction
 from distillnerf_ros.voxels.grid import GridLayout, SparseGrid, build_grid
 from distillnerf_ros.voxels.sparse_conv import CHUNK_VALUES, SparseConv, SparseVoxelNet
-
-sys.path.insert(0, str(Path(__file__).parent))
-from host_waits import HostWaits
 
 POINTS_M = torch.randn(400, 3, generator=torch.Generator().manual_seed(0)) * 3
 

@@ -11,6 +11,8 @@ from distillnerf_ros.config import tiny
 from distillnerf_ros.errors import CheckpointError, ConfigError, ImageError, QueryError
 from distillnerf_ros.model import DistillNeRF
 from distillnerf_ros.pipeline import Pipeline
+from distillnerf_ros.query.edit import moved
+from distillnerf_ros.query.region import find_things
 from distillnerf_ros.query.semantics import Semantics
 from distillnerf_ros.taxonomy import FREE_LABEL
 from distillnerf_ros.teachers.open_clip import TextTower
@@ -72,6 +74,32 @@ def test_bfloat16_where_the_cpu_multiplies_it_says_nearly_the_same(network, rig,
     assert not torch.equal(depth[True], depth[False])
     apart = (depth[True] / depth[False]).nan_to_num(1.0, 1.0, 1.0).log().abs()
     assert apart.median() < 0.01
+
+
+def test_another_device_says_the_same(network, pipeline, rig, gpu, monkeypatch):
+    """There tables are sized by their ceilings, nothing is multiplied in bfloat16."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    there = Pipeline(Checkpoint(network, pipeline.semantics), gpu)
+    here = Pipeline(Checkpoint(network, pipeline.semantics), CPU)
+    answers = []
+    for asked in (here, there):
+        asked.__dict__["_tower"] = letters_tower
+        field = asked.encode(rig)
+        rendered, occupancy = asked.render(field, rig), asked.occupancy(field)
+        patch = asked.features_at_pixels(field, rig, 1, (10.0, 40.0, 60.0, 64.0))
+        like = asked.query_features(field, patch[None], ["patch"], 0.5)
+        hits = asked.query_text(field, ["a car"], threshold=0.2)
+        heat = asked.relevancy_image(rendered, ["a car"])
+        points_m = occupancy.points_m()[::10]
+        (thing, *_) = find_things(points_m, torch.ones_like(points_m[:, 0]), 0.5, 0.8)
+        sample = moved(field, thing.region, torch.eye(4))(points_m)
+        views = (rendered.rgb, rendered.depth_m, rendered.features, heat)
+        grids = (occupancy.probability, occupancy.labels, occupancy.observed)
+        found = (patch, like.points_m, like.scores, hits.points_m, hits.scores)
+        answers.append((*views, *grids, *found, sample.density, sample.rgb, sample.features))
+    assert answers[1][0].device == answers[1][-1].device == gpu
+    for one, other in zip(*answers, strict=True):
+        torch.testing.assert_close(other.cpu(), one, equal_nan=True)
 
 
 def test_sizes(pipeline, field, rig):

@@ -29,7 +29,7 @@ def arguments(fake_nusc, scene_config, tmp_path, monkeypatch):
     return lambda more: parser.parse_args(f"{words} {more}".split())
 
 
-def test_a_scene_is_fitted_judged_and_exported(arguments, tmp_path, capsys):
+def test_a_scene_is_fitted_judged_and_exported(arguments, tmp_path, capsys, device):
     more = f"--steps 2 --hold-out 4 --json {tmp_path / 'f.json'} --export {tmp_path / 'targets'}"
     assert fit.run(arguments(more)) == 0
     figures = json.loads((tmp_path / "f.json").read_text())
@@ -50,7 +50,7 @@ def test_a_second_call_goes_on(arguments, tmp_path):
     assert json.loads((tmp_path / "f.json").read_text())["steps"] == 2
 
 
-def test_a_scene_learns_the_features_of_its_keyframes(arguments, tmp_path, store):
+def test_a_scene_learns_the_features_of_its_keyframes(arguments, tmp_path, store, device):
     assert fit.run(arguments(f"--steps 2 --features {store.folder}")) == 0
     scene = load_field(tmp_path / "out" / fit.STATE_FILE)
     assert scene(torch.zeros(3, 3)).features.shape == (3, 2)

@@ -24,19 +24,19 @@ def _short_warm_up(monkeypatch):
 
 @pytest.fixture
 def make(scene_log, scene_config, fit_settings):
-    return lambda: Fitter(scene_log, scene_config, fit_settings, CPU)
+    return lambda device=CPU: Fitter(scene_log, scene_config, fit_settings, device)
 
 
-def test_a_fit_goes_on_to_the_bit(make, tmp_path):
-    whole = make()
+def test_a_fit_goes_on_to_the_bit(make, tmp_path, device):
+    whole = make(device)
     for step in range(9):
         whole.take_step(step / 20)
-    half = make()
+    half = make(device)
     for step in range(5):
         half.take_step(step / 20)
     half.save(tmp_path / "state")
     torch.manual_seed(99)
-    later = make()
+    later = make(device)
     later.restore(tmp_path / "state")
     assert later.step == 5
     for step in range(5, 9):

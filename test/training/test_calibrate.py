@@ -125,7 +125,7 @@ def arguments(root: Path, weights: Path, out: Path) -> argparse.Namespace:
 
 
 def test_the_verb_goes_on_and_writes_the_weights_with_thresholds(
-    flat_road, weights, tmp_path, capsys, monkeypatch
+    flat_road, weights, tmp_path, capsys, monkeypatch, device
 ) -> None:
     out, asked, load = tmp_path / "wary.safetensors", [], module.load_frame
 

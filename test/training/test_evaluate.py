@@ -61,7 +61,7 @@ def arguments(root, weights: str, *more: str) -> argparse.Namespace:
     )
 
 
-def test_eval_of_the_flat_road(flat_road, weights, tmp_path, capsys) -> None:
+def test_eval_of_the_flat_road(flat_road, weights, tmp_path, capsys, device) -> None:
     out = tmp_path / "eval.json"
     pictures = tmp_path / "pictures"
     args = arguments(flat_road.root, weights, "--json", str(out), "--pictures", str(pictures))

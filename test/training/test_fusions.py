@@ -136,7 +136,9 @@ def teach(monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
     monkeypatch.setattr(module, "feature_targets", fewer)
 
 
-def test_the_verb_changes_the_fusions_alone(flat_road, weights, monkeypatch, capsys) -> None:
+def test_the_verb_changes_the_fusions_alone(
+    flat_road, weights, monkeypatch, capsys, device
+) -> None:
     teach(monkeypatch, weights)
     words = ["--data", "nuscenes", "--dataroot", str(flat_road.root)]
     words += ["--depth-steps", "10", "--feature-steps", "10", "--learning-rate", "1e-2"]

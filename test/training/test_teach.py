@@ -62,7 +62,9 @@ def files(out: Path) -> dict[str, int]:
     return {str(p.relative_to(out)): p.stat().st_mtime_ns for p in sorted(out.rglob("*.npy"))}
 
 
-def test_features_are_the_teachers_in_its_components(log: Path, tmp_path: Path) -> None:
+def test_features_are_the_teachers_in_its_components(
+    log: Path, tmp_path: Path, device: torch.device
+) -> None:
     out = tmp_path / "out"
     run(log, out, "--components", "5", "--json", str(tmp_path / "f.json"))
     store = FeatureStore.open(out)

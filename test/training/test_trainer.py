@@ -65,11 +65,14 @@ def ground_glance() -> TrainSample:
     return TrainSample("ground", rig, depth, lidar, points, voxel_labels(rig, depth))
 
 
-def make_trainer(objective: Objective | None = None) -> Trainer:
+CPU = torch.device("cpu")
+
+
+def make_trainer(objective: Objective | None = None, device: torch.device = CPU) -> Trainer:
     torch.manual_seed(0)
     schedule = Schedule(steps=8, warmup_steps=2, drop_camera=0.5)
     objective = objective or Objective(views=1, points=64)
-    return Trainer(DistillNeRF(small_config()), objective, schedule, torch.device("cpu"))
+    return Trainer(DistillNeRF(small_config()), objective, schedule, device)
 
 
 def test_resumed_training_equals_uninterrupted_training_to_the_bit(tmp_path) -> None:
@@ -92,16 +95,35 @@ def test_resumed_training_equals_uninterrupted_training_to_the_bit(tmp_path) -> 
         assert torch.equal(value, second.average[key]), key
 
 
-def test_every_parameter_learns_from_the_full_objective() -> None:
+def test_a_training_goes_on_on_another_device(tmp_path, gpu) -> None:
+    sample, state = ground_glance(), tmp_path / "state.safetensors"
+    first = make_trainer()
+    first.train_step([sample])
+    first.save_state(state)
+    there = make_trainer(device=gpu)
+    there.load_state(state)
+    expected, got = first.train_step([sample]), there.train_step([sample])
+    assert got == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    here, moved = (
+        {n: t.optimizer.state[p] for n, p in t.model.named_parameters() if t.optimizer.state[p]}
+        for t in (first, there)
+    )
+    for name in here.keys() | moved.keys():
+        momentum = moved[name]["exp_avg"]
+        assert momentum.device == gpu
+        torch.testing.assert_close(momentum.cpu(), here[name]["exp_avg"], rtol=1e-2, atol=1e-3)
+
+
+def test_every_parameter_learns_from_the_full_objective(device) -> None:
     pca = Pca(torch.zeros(6), torch.eye(6)[:4], torch.ones(4), 1.0)
 
     texts = torch.eye(6).repeat(4, 1)
-    semantics = Semantics("none", pca, texts[:17], texts[17:21])
+    semantics = Semantics("none", pca, texts[:17], texts[17:21]).to(device)
     sample = ground_glance()
     features = torch.nn.functional.adaptive_avg_pool2d(sample.rig.images, (4, 8))
     features = torch.cat([features, features[:, :1]], dim=1)
     virtual = (View(sample.rig, sample.depth_m),)
-    trainer = make_trainer(Objective(semantics=semantics, views=2, points=64))
+    trainer = make_trainer(Objective(semantics=semantics, views=2, points=64), device)
     terms = trainer.train_step([dataclasses.replace(sample, features=features, virtual=virtual)])
     every = {field.name for field in dataclasses.fields(LossWeights)}
     assert set(terms) == every - {"lpips"}  # whose files are not at hand

@@ -7,6 +7,7 @@ al. 2022).
 """
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
@@ -18,12 +19,19 @@ from torch import Tensor, nn
 _PRIMES = (-1_640_531_535, 805_459_861, -620_313_867)
 """Odd factors of the hash for all axes but the first, as 32-bit numbers that overflow."""
 
+_NEGLIGIBLE = 3e-3
+"""Share of the mean gradient up to which that of a point counts as none."""
+
 
 class _GatherSum(torch.autograd.Function):
     """Weighted sums of table rows.
 
     The gradient is scattered as single numbers: 20 times faster on a CPU than the gradient of
     ``embedding_bag``, which sorts (640 k corners of 4 channels: 3 ms instead of 69 ms).
+
+    Most points of a ray lie in what is empty or hidden. In a scene fitted for half an hour 15 in
+    100 have more than 3 thousandths of the mean gradient, and all but a billionth of its squares:
+    the others are not scattered.
     """
 
     @staticmethod
@@ -33,18 +41,24 @@ class _GatherSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
-        table, index, weights = ctx.saved_tensors
-        grad, channels = grads[0], table.shape[1]
+        table, every_index, every_weight = ctx.saved_tensors
+        size, channels = grads[0].abs().amax(dim=1), table.shape[1]
+        kept = (~(size <= _NEGLIGIBLE * size.mean())).nonzero()[:, 0]  # a NaN must not be hidden
+        grad, index, weights = (
+            t.index_select(0, kept) for t in (grads[0], every_index, every_weight)
+        )
         grad_table = grad_weights = None
         if ctx.needs_input_grad[0]:
-            places = index[..., None] * channels + torch.arange(channels, device=index.device)
+            places = index[..., None].long() * channels
+            places = places + torch.arange(channels, device=index.device)
             values = grad[:, None] * weights[..., None]
             flat = torch.zeros(table.numel(), dtype=table.dtype, device=table.device)
             grad_table = flat.scatter_add_(0, places.reshape(-1), values.reshape(-1))
             grad_table = grad_table.view_as(table)
         if ctx.needs_input_grad[2]:
             rows = table.index_select(0, index.reshape(-1)).view(*index.shape, channels)
-            grad_weights = (rows * grad[:, None]).sum(dim=-1)
+            felt = (rows * grad[:, None]).sum(dim=-1)
+            grad_weights = torch.zeros_like(every_weight).index_copy_(0, kept, felt)
         return grad_table, None, grad_weights
 
 
@@ -69,9 +83,9 @@ def simplex(
     dims = len(position)
     base = position.detach().floor()
     fraction = position - base
-    ordered = torch.sort(fraction, dim=0, descending=True).values
-    one, zero = torch.ones_like(ordered[:1]), torch.zeros_like(ordered[:1])
-    weights = torch.cat([one, ordered]) - torch.cat([ordered, zero])
+    ordered = _descending(fraction)
+    inner = [larger - smaller for larger, smaller in itertools.pairwise(ordered)]
+    weights = torch.stack([1 - ordered[0], *inner, ordered[-1]])
     # How many axes step before each; of equal fractions the first.
     rank = torch.zeros_like(base, dtype=torch.int32)
     for a in range(dims):
@@ -81,6 +95,17 @@ def simplex(
             rank[b] += 1 - later
     steps = torch.arange(dims + 1, device=rank.device, dtype=torch.int32)[:, None, None]
     return base.int() + (rank < steps).int(), weights
+
+
+def _descending(rows: Float[Tensor, "D P"]) -> list[Float[Tensor, " P"]]:
+    """Each column sorted, by comparing neighbours D times: for few rows faster than a sort."""
+    ordered = list(rows)
+    for turn in range(len(ordered)):
+        for place in range(turn % 2, len(ordered) - 1, 2):
+            one, other = ordered[place], ordered[place + 1]
+            ordered[place] = torch.maximum(one, other)
+            ordered[place + 1] = torch.minimum(one, other)
+    return ordered
 
 
 class SimplexGrid(nn.Module):
@@ -126,7 +151,7 @@ class SimplexGrid(nn.Module):
             rows.append(level.rows(corners).T)
             shares.append(weights.T)
         # One gather for all levels: each would make a gradient of the whole table.
-        found = gather_sum(self.table, torch.cat(rows).long(), torch.cat(shares))
+        found = gather_sum(self.table, torch.cat(rows), torch.cat(shares))
         return found.view(len(rows), len(unit), self.channels).transpose(0, 1).flatten(1)
 
 

@@ -15,7 +15,8 @@ COARSER = 4
 """Small cells per large cell and axis."""
 DENSE = 0.1
 """Density per metre from which a cell is looked at again and again."""
-BLOCK = 4
+_BITS = 2
+BLOCK = 1 << _BITS
 """Cells of space and time along each axis of a block: a block has memory only where something may
 move. A drive of 20 s over 200 m has 800 million such cells, of which 2 in 1000 are in use."""
 
@@ -105,8 +106,8 @@ class ProposalGrid(nn.Module):
         """Block of each cell, and its place in it."""
         block = sub = torch.zeros_like(cells[:, 0])
         for axis, count in enumerate(self._blocks):
-            block = block * count + cells[:, axis] // BLOCK
-            sub = sub * BLOCK + cells[:, axis] % BLOCK
+            block = block * count + (cells[:, axis] >> _BITS)
+            sub = (sub << _BITS) + (cells[:, axis] & (BLOCK - 1))
         return block, sub
 
     def may_move(

@@ -48,6 +48,28 @@ def test_gather_sum_has_the_gradients_of_a_plain_sum():
     assert torch.autograd.gradcheck(lambda t, w: gather_sum(t, index, w), (table, weights))
 
 
+def test_gradients_next_to_nothing_are_not_scattered_and_what_is_no_number_is():
+    table = torch.rand(9, 2, requires_grad=True)
+    index, weights = torch.arange(9).reshape(3, 3), torch.full((3, 3), 0.5, requires_grad=True)
+    grad = torch.tensor([[1.0, 2.0], [0.0, 1e-3], [3.0, 0.0]])
+    gather_sum(table, index, weights).backward(grad)
+    expected = 0.5 * grad * torch.tensor([[1.0], [0.0], [1.0]])
+    torch.testing.assert_close(table.grad, expected.repeat_interleave(3, dim=0))
+    assert weights.grad.bool().tolist() == [[True] * 3, [False] * 3, [True] * 3]
+    table.grad = None
+    grad[1, 0] = torch.nan
+    gather_sum(table, index, weights).backward(grad)
+    assert table.grad[3:6, 0].isnan().all()
+    torch.testing.assert_close(table.grad[:3], expected[:1].repeat(3, 1))
+
+
+def test_no_point_has_no_gradient():
+    table = torch.rand(9, 2, requires_grad=True)
+    nothing = torch.zeros(0, 3)
+    gather_sum(table, nothing.int(), nothing).sum().backward()
+    assert not table.grad.any()
+
+
 def test_beyond_the_cube_the_border_answers():
     grid = SimplexGrid([(4, 4, 4)], rows=1 << 8, channels=2)
     beyond, border = torch.tensor([[-1.0, 0.5, 2.0]]), torch.tensor([[0.0, 0.5, 1.0]])

@@ -33,6 +33,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "distillnerf_ros.demo.render",
         "draw colour, depth, features and occupancy of one glance, without ROS",
     ),
+    "transfer": (
+        "distillnerf_ros.demo.transfer",
+        "carry labels and keypoints from one keyframe to another",
+    ),
     "scene": (
         "distillnerf_ros.scene.fit",
         "fit a per-scene NeRF to a driving log, export training targets",

@@ -60,6 +60,14 @@ def write_tag(picture: Picture, text: str, at_px: tuple[int, int], size_px: int 
     return np.array(image)
 
 
+def mark(picture: Picture, text: str, at_px: tuple[int, int]) -> Picture:
+    """The picture with a ring around a pixel (column, row) and a text beside it."""
+    image = Image.fromarray(picture)
+    col, row = at_px
+    ImageDraw.Draw(image).ellipse((col - 4, row - 4, col + 4, row + 4), outline=TEXT, width=2)
+    return write_tag(np.array(image), text, (col + 10, row - 7), 11)
+
+
 def fit(picture: Picture, height: int, width: int) -> Picture:
     """The picture resized to fill a tile: averaged when shrinking, smooth when growing."""
     shrinking = height <= picture.shape[0] and width <= picture.shape[1]

@@ -72,6 +72,13 @@ def heat_overlay(picture: Picture, relevancy: Float[np.ndarray, "H W"]) -> Pictu
     return (grey * (1 - alpha) + glow * alpha).round().astype(np.uint8)
 
 
+def label_overlay(picture: Picture, shown: Picture) -> Picture:
+    """A darkened picture under colours; black covers nothing."""
+    dark = picture * 0.6
+    covered = np.where(shown.any(axis=2, keepdims=True), 0.4 * dark + 0.6 * shown, dark)
+    return covered.round().astype(np.uint8)
+
+
 def prompt_color(index: int, count: int) -> tuple[int, int, int]:
     """A bright colour per prompt, evenly spread over the hues."""
     red, green, blue = colorsys.hsv_to_rgb(index / max(count, 1), 0.75, 1.0)

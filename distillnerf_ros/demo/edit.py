@@ -138,13 +138,7 @@ def choose(args: argparse.Namespace, subject: Subject, seen: Rendered) -> list[T
     if near is None:
         return things
     at = points.new_tensor(near)
-    return [min(things, key=lambda thing: _distance_m(thing, at))]
-
-
-def _distance_m(thing: Thing, at_m: Float[Tensor, " D"]) -> float:
-    """From a place, of which x and y may be all that is known, to a thing's box."""
-    low, high = thing.low_m[: len(at_m)], thing.high_m[: len(at_m)]
-    return float((at_m - at_m.clamp(low, high)).norm())
+    return [min(things, key=lambda thing: thing.apart_m(at))]
 
 
 def looked_at(

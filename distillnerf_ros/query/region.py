@@ -85,6 +85,11 @@ class Thing:
     score: float
     count: int
 
+    def apart_m(self, at_m: Float[Tensor, " D"]) -> float:
+        """From a place, of which x and y may be all that is known, to the thing's box."""
+        low, high = self.low_m[: len(at_m)], self.high_m[: len(at_m)]
+        return float((at_m - at_m.clamp(low, high)).norm())
+
 
 @torch.no_grad()
 def occupied_cells(

@@ -46,8 +46,6 @@ EXAMPLE = (
     "distillnerf transfer --dataroot /data/nuscenes --frame 0 --to-frame 5 "
     '--label-at "our van" CAM_FRONT 812 455 --point CAM_FRONT 640 500 --out transfer.png'
 )
-REST = "everything else"
-"""What holds something and was given no name: what has to be told from what was."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +102,12 @@ def run(args: argparse.Namespace) -> int:
     matches = match_keypoints(keypoints, first.places, second.places, first.pca)
     carried = carry(names, regions, first, second, args.least)
     hits = gather_hits(tuple(names), *_as_scores(second, carried, len(names)), 1e-6)
-    canvas.save_png(drawn(args, names, regions, first, second, keypoints, matches), args.out)
+    given, found = pixel_labels(names, regions, first, second, args.least)
+    rows = (
+        drawn(f"given: {first.subject.name}", first.subject, given, names, keypoints),
+        drawn(f"carried: {second.subject.name}", second.subject, found, names, matches.points_m),
+    )
+    canvas.save_png(stacked(rows, names), args.out)
     if args.json:
         write_json(args.json, figures(hits, keypoints, matches))
     print(f"{first.subject.name} -> {second.subject.name} -> {args.out}")
@@ -219,48 +222,59 @@ def _as_scores(seen: _Seen, carried: Carried, count: int) -> tuple[Tensor, Tenso
     return seen.places.points_m, scores, torch.ones_like(carried.scores)
 
 
-def drawn(
-    args: argparse.Namespace,
+def pixel_labels(
     names: Sequence[str],
     regions: Sequence[Sequence[Region]],
     first: _Seen,
     second: _Seen,
-    keypoints_m: Float[Tensor, "K 3"],
-    matches: Matches,
-) -> Picture:
-    """Both keyframes with labels in colours and keypoints as numbers; names and colours below."""
+    least: float,
+) -> tuple[Int[Tensor, "N h w"], Int[Tensor, "M h w"]]:
+    """Names of the first keyframe's pixels by where they end; of the second's by their features.
+
+    Returns:
+        Numbers of names from 1; 0 for everything else, and where nothing is hit.
+    """
     given = _held(first.ends_m(), regions)
-    hit = [seen.rendered.depth_m.isfinite() for seen in (first, second)]
-    flat = [
-        seen.rendered.features.permute(0, 2, 3, 1)[h]
-        for seen, h in zip((first, second), hit, strict=True)
-    ]
-    found = torch.zeros_like(hit[1], dtype=torch.long)
+    hit, there = first.rendered.depth_m.isfinite(), second.rendered.depth_m.isfinite()
+    found = torch.zeros_like(there, dtype=torch.long)
     if names:
-        carried = carry_labels(flat[0], given[hit[0]], flat[1], first.pca, args.least)
-        found[hit[1]] = carried.labels.clamp(min=0)
-    rows = [
-        (first, given, keypoints_m, f"given: {first.subject.name}"),
-        (second, found, matches.points_m, f"carried over: {second.subject.name}"),
+        shown = first.rendered.features.permute(0, 2, 3, 1)[hit]
+        asked = second.rendered.features.permute(0, 2, 3, 1)[there]
+        found[there] = carry_labels(shown, given[hit], asked, first.pca, least).labels.clamp(min=0)
+    return given, found
+
+
+def palette(names: Sequence[str]) -> list[tuple[int, int, int]]:
+    """A colour for each name."""
+    return [prompt_color(number, len(names)) for number in range(len(names))]
+
+
+def drawn(
+    title: str,
+    subject: Subject,
+    labels: Int[Tensor, "N h w"],
+    names: Sequence[str],
+    points_m: Float[Tensor, "K 3"],
+) -> Picture:
+    """A keyframe's cameras under the colours of their labels, keypoints as numbers."""
+    shown = np.array([(0, 0, 0), *palette(names)], np.uint8)[labels.cpu().numpy()]
+    pictures = [
+        label_overlay(picture, canvas.fit_cells(label, *TILE_PX))
+        for picture, label in zip(tiles(subject.rig.images), shown, strict=True)
     ]
-    palette = [prompt_color(number, len(names)) for number in range(len(names))]
-    shown = np.array([(0, 0, 0), *palette], np.uint8)
-    parts = []
-    for seen, labels, points_m, title in rows:
-        overlays = [
-            label_overlay(picture, canvas.fit_cells(shown[label], *TILE_PX))
-            for picture, label in zip(
-                tiles(seen.subject.rig.images), labels.cpu().numpy(), strict=True
-            )
-        ]
-        marked = _marked(overlays, seen.subject, points_m)
-        parts.append(tile_rows(seen.subject.rig.names, {title: marked}))
-    width = max(part.shape[1] for part in parts)
-    legend = canvas.legend(list(zip(names, palette, strict=True)), width)
-    whole = [canvas.blank(part.shape[0], width) for part in parts]
-    for under, part in zip(whole, parts, strict=True):
-        canvas.paste(under, part, 0, 0)
-    return np.concatenate([*whole, legend])
+    return tile_rows(subject.rig.names, {title: _marked(pictures, subject, points_m)})
+
+
+def stacked(rows: Sequence[Picture], names: Sequence[str]) -> Picture:
+    """Rows of pictures one above the other, and the names in their colours below."""
+    width = max(row.shape[1] for row in rows)
+    under = canvas.blank(sum(row.shape[0] for row in rows), width)
+    top = 0
+    for row in rows:
+        canvas.paste(under, row, top, 0)
+        top += row.shape[0]
+    legend = canvas.legend(list(zip(names, palette(names), strict=True)), width)
+    return np.concatenate([under, legend])
 
 
 def _marked(

@@ -6,11 +6,12 @@ integers have no matrix product. What runs here has all its tensors where they b
 GPU is fast, or has enough memory, is not told.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 _NAME = "pretend"
@@ -120,18 +121,24 @@ class PretendGpu(TorchDispatchMode):
 def _run(func: Any, args: Any, kwargs: Any) -> Any:
     if func is torch.ops.prim.device.default:
         return DEVICE
-    if func._can_decompose():  # in inference mode operations come before they are taken apart
+    if _comes_apart(func):  # in inference mode operations come before they are taken apart
         with PretendGpu():
             return func.decompose(*args, **kwargs)
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-    there = [tensor for tensor in tensors if isinstance(tensor, OnGpu)]
+    tensors: list[torch.Tensor] = []
+    known: dict[int, torch.Tensor] = {}
+
+    def to_host(tensor: torch.Tensor) -> torch.Tensor:
+        host = tensor.host if isinstance(tensor, OnGpu) else tensor
+        tensors.append(tensor)
+        known[id(host)] = tensor
+        return host
+
+    host_args, host_kwargs = _mapped(args, to_host), _mapped(kwargs, to_host)
     device = kwargs.get("device")
-    on_gpu = bool(there) if device is None else torch.device(device).type == _NAME
-    _check(func, args, kwargs, tensors, on_gpu)
-    host_args, host_kwargs = tree_map_only(OnGpu, lambda tensor: tensor.host, (args, kwargs))
+    on_gpu = any(isinstance(tensor, OnGpu) for tensor in tensors)
     if device is not None:
-        host_kwargs["device"] = _CPU
-    known = {id(t.host if isinstance(t, OnGpu) else t): t for t in tensors}
+        on_gpu, host_kwargs["device"] = torch.device(device).type == _NAME, _CPU
+    _check(func, args, kwargs, tensors, on_gpu)
     made = func(*host_args, **host_kwargs)
 
     def back(tensor: torch.Tensor) -> torch.Tensor:
@@ -141,7 +148,23 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
             return same
         return OnGpu(tensor) if on_gpu else tensor
 
-    return tree_map_only(torch.Tensor, back, made)
+    return _mapped(made, back)
+
+
+@functools.cache
+def _comes_apart(func: Any) -> bool:
+    return func._can_decompose()
+
+
+def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """The same with all tensors changed, in whatever lists, tuples and dictionaries."""
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if type(value) is dict:
+        return {key: _mapped(item, change) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)([_mapped(item, change) for item in value])
+    return value
 
 
 def _check(func: Any, args: Any, kwargs: Any, tensors: list[torch.Tensor], on_gpu: bool) -> None:

@@ -7,14 +7,14 @@ Example::
     python benchmarks/transfer.py --dataroot runs/unseen --out runs/transfer.json
 
 Labels: every pixel that hits something in one keyframe has the class of the truth; those of
-another keyframe take theirs over (``carry_labels``), and are judged by their own truth, beside
-the labels that the class names give them. Keypoints: the middle of every thing of which both
-keyframes show at least 12 pixels; found is it within a metre of what it shows in the other.
+another keyframe take theirs over (``carry_labels``), and are judged by their own truth where that
+is of a class that both show, beside the labels that the class names give them. Keypoints: the
+middle of every thing of which both keyframes show at least 12 pixels; found is it within a metre
+of what it shows in the other.
 """
 
 import argparse
 import json
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,6 @@ from distillnerf_ros.data import nuscenes
 from distillnerf_ros.pipeline import Pipeline
 from distillnerf_ros.query.correspondence import Places, carry_labels, match_keypoints
 from distillnerf_ros.scene.truth import world_settings
-from distillnerf_ros.taxonomy import OCC3D_CLASSES
 from distillnerf_ros.world.frames import glance
 from distillnerf_ros.world.scene import make_scene
 
@@ -55,13 +54,12 @@ class Frame:
         seen = pipeline.render(field, rig)
         points, _, features = pipeline.occupied_voxels(field)
         rays = camera_rays(truth.rig.intrinsics, truth.rig.ego_from_camera, size, size)
-        ends = rays.at(truth.depth_m.reshape(-1, 1)).reshape(-1, 3)
+        self.ends_m = rays.at(truth.depth_m.reshape(-1, 1)).reshape(-1, 3)
         known = seen.depth_m.isfinite() & truth.depth_m.isfinite()
         self.places = Places(points, features)
         self.features = seen.features.permute(0, 2, 3, 1)[known]
         self.labels = truth.labels[known].long()
         self.instances, self.classes = truth.instances.flatten(), truth.labels.flatten().long()
-        self.ends_m = ends
 
     def things(self) -> dict[int, Tensor]:
         """Where the pixels of each thing end."""
@@ -75,9 +73,8 @@ def judge_labels(first: Frame, second: Frame, pipeline: Pipeline, sums: dict) ->
     pca = pipeline.semantics.pca
     carried = carry_labels(first.features, first.labels, second.features, pca, 0.0).labels
     named = pipeline.semantics.labels(second.features).long()
-    both = set(first.labels.tolist()) & set(second.labels.tolist())
+    keep = torch.isin(second.labels, first.labels)
     for name, said in (("carried", carried), ("named", named)):
-        keep = torch.tensor([label in both for label in second.labels.tolist()])
         key = second.labels[keep] * 32 + said[keep]
         sums[name] = sums.get(name, 0) + torch.bincount(key, minlength=32 * 32).reshape(32, 32)
 
@@ -93,7 +90,6 @@ def judge_keypoints(first: Frame, second: Frame, pipeline: Pipeline, rows: list)
         apart = torch.cdist(got.points_m, there[number]).min()
         rows.append(
             {
-                "class": OCC3D_CLASSES[label],
                 "same": bool(apart < NEAR_M),
                 "kind": bool(torch.cdist(got.points_m, alike).min() < NEAR_M),
                 "sure": bool(got.return_m < SURE_M),
@@ -137,7 +133,7 @@ def main() -> None:
     frames: dict = {}
     table = {}
     for title, asked in pairs.items():
-        labels: dict[str, Tensor] = defaultdict(int)  # type: ignore[arg-type]
+        labels: dict[str, Tensor] = {}
         points: list[dict] = []
         for a, i, b, j in tqdm(asked, desc=title):
             for key in ((a, i), (b, j)):

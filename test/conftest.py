@@ -22,7 +22,7 @@ os.environ.setdefault(
 )
 
 try:  # before any gradient: PyTorch counts devices then
-    from pretend_gpu import DEVICE, PretendGpu
+    from pretend_gpu import DEVICE, PretendGpu, done
 except ImportError:  # an older PyTorch than the lock's
     DEVICE = None
 
@@ -135,8 +135,10 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     for name, module in list(sys.modules.items()):
         if name.startswith("distillnerf_ros.") and hasattr(module, "resolve_device"):
             monkeypatch.setattr(module, "resolve_device", lambda name: DEVICE)
+    done.clear()
     with PretendGpu():
         yield DEVICE
+    assert done.total() > 0, "nothing was done on the device that the test asked for"
 
 
 @pytest.fixture(params=["cpu", "gpu"])

@@ -7,6 +7,7 @@ GPU is fast, or has enough memory, is not told.
 """
 
 import functools
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,8 @@ class _Backend:
 
 _setup_privateuseone_for_python_backend(_NAME, _Backend())
 DEVICE = torch.device(_NAME, 0)
+done: Counter[str] = Counter()
+"""Operations that were done there, by name."""
 
 
 class OnGpu(torch.Tensor):
@@ -139,6 +142,7 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
     if device is not None:
         on_gpu, host_kwargs["device"] = torch.device(device).type == _NAME, _CPU
     _check(func, args, kwargs, tensors, on_gpu)
+    done[func.overloadpacket.__name__] += on_gpu
     made = func(*host_args, **host_kwargs)
 
     def back(tensor: torch.Tensor) -> torch.Tensor:

@@ -125,8 +125,7 @@ def choose(args: argparse.Namespace, subject: Subject, seen: Rendered) -> list[T
     else:
         limit = IMAGE_THRESHOLD if limit is None else limit
         place, asked = looked_at(args.patch or args.click, subject, seen)
-        pca = semantics.pca
-        scores = pca.cosine(features, pca.reconstruct(asked[None]))[:, 0].clamp(min=0)
+        scores = semantics.pca.alike(features, asked)
         near = place if args.click else near
     things = find_things(points, scores, limit, subject.cell_m)
     if not things:

@@ -27,13 +27,7 @@ from distillnerf_ros.demo.subject import (
 from distillnerf_ros.errors import ConfigError, QueryError
 from distillnerf_ros.pipeline import IMAGE_THRESHOLD
 from distillnerf_ros.query.clusters import gather_hits
-from distillnerf_ros.query.correspondence import (
-    Carried,
-    Matches,
-    Places,
-    carry_labels,
-    match_keypoints,
-)
+from distillnerf_ros.query.correspondence import Matches, Places, carry_labels, match_keypoints
 from distillnerf_ros.query.hits import Hits
 from distillnerf_ros.query.region import Region, find_things
 from distillnerf_ros.render.renderer import Rendered
@@ -46,6 +40,8 @@ EXAMPLE = (
     "distillnerf transfer --dataroot /data/nuscenes --frame 0 --to-frame 5 "
     '--label-at "our van" CAM_FRONT 812 455 --point CAM_FRONT 640 500 --out transfer.png'
 )
+_FOUND = 1e-6
+"""Whatever took a name over is found: ``--least`` has been asked before."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,8 +96,7 @@ def run(args: argparse.Namespace) -> int:
     points = [looked_at(words, first.subject, first.rendered)[0] for words in args.point]
     keypoints = first.places.points_m.new_tensor(points).reshape(-1, 3)
     matches = match_keypoints(keypoints, first.places, second.places, first.pca)
-    carried = carry(names, regions, first, second, args.least)
-    hits = gather_hits(tuple(names), *_as_scores(second, carried, len(names)), 1e-6)
+    hits = carry(names, regions, first, second, args.least) if names else Hits.none()
     given, found = pixel_labels(names, regions, first, second, args.least)
     rows = (
         drawn(f"given: {first.subject.name}", first.subject, given, names, keypoints),
@@ -176,12 +171,11 @@ def labelled(args: argparse.Namespace, seen: _Seen) -> tuple[list[str], list[lis
 def _thing_at(pixel: Sequence[str], seen: _Seen) -> Region:
     """What is connected with the place that a pixel shows, and looks like it."""
     place, feature = looked_at(pixel, seen.subject, seen.rendered)
-    places, pca = seen.places, seen.pca
-    scores = pca.cosine(places.features, pca.reconstruct(feature[None]))[:, 0].clamp(min=0)
-    things = find_things(places.points_m, scores, IMAGE_THRESHOLD, seen.subject.cell_m)
+    points_m, scores = seen.places.points_m, seen.pca.alike(seen.places.features, feature)
+    things = find_things(points_m, scores, IMAGE_THRESHOLD, seen.subject.cell_m)
     if not things:
         raise QueryError(f"{' '.join(pixel)}: no cell there looks like the pixel; give --label")
-    at = places.points_m.new_tensor(place)
+    at = points_m.new_tensor(place)
     return min(things, key=lambda thing: thing.apart_m(at)).region
 
 
@@ -202,8 +196,8 @@ def carry(
     first: _Seen,
     second: _Seen,
     least: float,
-) -> Carried:
-    """Labels of the second field's cells, 0 for everything else.
+) -> Hits:
+    """Where the second field's cells took a name over, scored by their likeness.
 
     Raises:
         QueryError: what has a name holds nothing.
@@ -212,14 +206,13 @@ def carry(
     for number, name in enumerate(names, start=1):
         if not (labels == number).any():
             raise QueryError(f"{name!r} names a part of space in which no cell holds anything")
-    return carry_labels(first.places.features, labels, second.places.features, first.pca, least)
-
-
-def _as_scores(seen: _Seen, carried: Carried, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Points, score of each for each name (0 for all but its own), probability."""
-    own = carried.labels[:, None] == torch.arange(1, count + 1, device=carried.labels.device)
+    places = second.places
+    carried = carry_labels(first.places.features, labels, places.features, first.pca, least)
+    own = carried.labels[:, None] == torch.arange(1, len(names) + 1, device=labels.device)
     scores = torch.where(own, carried.scores.clamp(0, 1)[:, None], 0.0)
-    return seen.places.points_m, scores, torch.ones_like(carried.scores)
+    return gather_hits(
+        tuple(names), places.points_m, scores, torch.ones_like(carried.scores), _FOUND
+    )
 
 
 def pixel_labels(
@@ -283,8 +276,9 @@ def _marked(
     """Pictures with the number of each keypoint where it lies, whether hidden or not."""
     rig, marked = subject.rig, list(pictures)
     scale = np.array([TILE_PX[1] / rig.image_size[1], TILE_PX[0] / rig.image_size[0]])
+    camera_from_ego = torch.linalg.inv(rig.ego_from_camera)
     for number, point in enumerate(points_m, start=1):
-        optical = torch.linalg.inv(rig.ego_from_camera) @ torch.cat([point, point.new_ones(1)])
+        optical = camera_from_ego @ torch.cat([point, point.new_ones(1)])
         projected = (rig.intrinsics @ optical[:, :3, None])[..., 0]
         for camera, (u, v, ahead) in enumerate(projected.cpu().numpy()):
             col, row = np.array([u, v]) / max(ahead, 1e-6) * scale

@@ -6,7 +6,6 @@ teacher's components, but they may be of other moments, other streets, a glance 
 """
 
 import dataclasses
-from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float, Int
@@ -139,12 +138,9 @@ def _most_alike(
 ) -> tuple[Float[Tensor, "P count"], Int[Tensor, "P count"]]:
     """Cosines and rows of those that are most like each feature, best first."""
     known = pca.asked(pca.reconstruct(among)).T
-    best = [(part @ known).topk(count, dim=1) for part in _parts(pca.shown(features), len(among))]
+    parts = pca.shown(features).split(max(1, _CHUNK // len(among)))
+    best = [(part @ known).topk(count, dim=1) for part in parts]
     return torch.cat([b.values for b in best]), torch.cat([b.indices for b in best])
-
-
-def _parts(rows: Float[Tensor, "P D"], columns: int) -> Iterator[Tensor]:
-    yield from rows.split(max(1, _CHUNK // columns))
 
 
 def _some_of_each(labels: Int[Tensor, " S"]) -> Int[Tensor, " K"]:

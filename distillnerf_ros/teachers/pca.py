@@ -150,6 +150,12 @@ class Pca:
         dots = coordinates @ asked[:, :-1].T + asked[:, -1]
         return dots / self._length(coordinates)[..., None]
 
+    def alike(
+        self, coordinates: Float[Tensor, "*batch C"], feature: Float[Tensor, " C"]
+    ) -> Float[Tensor, "*batch"]:
+        """Cosine to one feature, clipped at 0: how much features look like it, 0..1."""
+        return self.cosine(coordinates, self.reconstruct(feature[None]))[..., 0].clamp(min=0)
+
     def asked(self, directions: Float[Tensor, "Q E"]) -> Float[Tensor, "Q D"]:
         """Directions as ``shown`` features meet them: a cosine is the product of both."""
         unit = torch.nn.functional.normalize(directions, dim=-1)

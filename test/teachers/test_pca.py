@@ -81,3 +81,14 @@ def test_a_folder_is_no_file_of_components(tmp_path: Path) -> None:
 def test_values_that_are_not_finite_are_refused() -> None:
     with pytest.raises(TrainingError, match="not finite"):
         Pca.fit(torch.full((20, 4), float("nan")), 2)
+
+
+def test_how_much_features_look_like_one_is_their_cosine_and_never_negative() -> None:
+    pca = Pca.fit(torch.randn(40, 6), 3)
+    coordinates = torch.randn(5, 4, 3)
+    feature = coordinates[0, 0]
+    whole = torch.cosine_similarity(
+        pca.reconstruct(coordinates), pca.reconstruct(feature).expand(5, 4, 6), dim=-1
+    )
+    assert (whole < 0).any()
+    torch.testing.assert_close(pca.alike(coordinates, feature), whole.clamp(min=0))
